@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of the development cloud, known by a name.
+
+Each has a session of its own, a log (LOGS/<name>.log) and a pid file (RUN/<name>.pid) that holds the
+pid and the process's start time, so that a pid which the kernel gave to another is never signalled.
+"""
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcloud import paths, shell
+
+MARK = "KURYR_DEVCLOUD_PROCESS"
+"""Set in each process's environment, and so in its children's: finds those that nobody recorded."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    pid: int
+    start_time: int
+
+
+def log_file(name: str) -> Path:
+    return paths.LOGS / f"{name}.log"
+
+
+def start(
+    name: str,
+    argv: Sequence[shell.Argument],
+    *,
+    netns: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: shell.Argument | None = None,
+) -> int:
+    """Start a process, unless one of this name runs; return its pid.
+
+    `env` is added to the caller's environment. What it prints goes to log_file(name).
+    """
+    if (known := _alive(name)) is not None:
+        return known.pid
+    extra = {**paths.environment_for(argv[0]), **(env or {})}
+    command = shell.in_netns(netns, argv, extra)
+    if netns is not None:
+        extra.pop("LD_LIBRARY_PATH", None)
+    paths.RUN.mkdir(parents=True, exist_ok=True)
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    with log_file(name).open("ab") as log:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **extra, MARK: f"{paths.STATE}:{name}"},
+            cwd=cwd or "/",
+            start_new_session=True,
+        )
+    stat = _stat(child.pid)
+    started = stat[1] if stat else 0
+    pid_file = _pid_file(name)
+    written = pid_file.with_suffix(".tmp")
+    written.write_text(f"{child.pid} {started}\n")
+    written.replace(pid_file)
+    return child.pid
+
+
+def running(name: str) -> bool:
+    """Whether the process of this name runs; one that ended and was not reaped yet does not."""
+    return _alive(name) is not None
+
+
+def pid(name: str) -> int | None:
+    """The pid of the process of this name, None unless it runs."""
+    known = _alive(name)
+    return known.pid if known else None
+
+
+def names() -> list[str]:
+    """Every name that has a pid file, running or not."""
+    return sorted(file.stem for file in paths.RUN.glob("*.pid"))
+
+
+def stop(name: str, timeout: float = 10) -> None:
+    """End the process of this name with its process group: SIGTERM, after `timeout` seconds SIGKILL."""
+    if (known := _alive(name)) is not None:
+        _end(known.pid, timeout)
+        _signal_group(known.pid, signal.SIGKILL)
+    _pid_file(name).unlink(missing_ok=True)
+
+
+def stop_all(timeout: float = 10) -> None:
+    """End every process that has a pid file, and then those of their children that are left."""
+    for name in names():
+        stop(name, timeout)
+    for left in marked():
+        _end(left, timeout)
+
+
+def marked() -> list[int]:
+    """The pids of living processes that carry this cloud's mark, recorded or not."""
+    wanted = f"{MARK}={paths.STATE}:".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if any(variable.startswith(wanted) for variable in environment.split(b"\0")):
+            found.append(int(entry.name))
+    return found
+
+
+def _pid_file(name: str) -> Path:
+    return paths.RUN / f"{name}.pid"
+
+
+def _alive(name: str) -> Recorded | None:
+    try:
+        recorded = parse_pid_file(_pid_file(name).read_text())
+    except FileNotFoundError:
+        return None
+    if recorded is None:
+        return None
+    stat = _stat(recorded.pid)
+    if stat is None or stat[0] in "ZX" or stat[1] != recorded.start_time:
+        return None
+    return recorded
+
+
+def parse_pid_file(text: str) -> Recorded | None:
+    """The content of a pid file; None when it was not written to its end."""
+    fields = text.split()
+    if len(fields) != 2 or not all(field.isdigit() for field in fields):
+        return None
+    return Recorded(int(fields[0]), int(fields[1]))
+
+
+def parse_stat(text: str) -> tuple[str, int]:
+    """State and start time (clock ticks since boot) out of /proc/<pid>/stat."""
+    # The command's name, in parentheses, may hold spaces and parentheses.
+    fields = text[text.rindex(")") + 1 :].split()
+    return fields[0], int(fields[19])
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _end(pid: int, timeout: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number, patience in ((signal.SIGTERM, timeout), (signal.SIGKILL, 10.0)):
+            try:
+                signal.pidfd_send_signal(descriptor, number)
+            except ProcessLookupError:
+                return
+            if select.select([descriptor], [], [], patience)[0]:
+                return
+    finally:
+        os.close(descriptor)
+    raise TimeoutError(f"process {pid} is still there 10 s after SIGKILL")
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
