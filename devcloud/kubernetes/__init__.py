@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes: a control plane on the host and two nodes in network namespaces of their own."""
+
+from devcloud import processes
+from devcloud.kubernetes import certificates, control_plane, images, nodes
+from devcloud.kubernetes.cluster import NODES
+from devcloud.kubernetes.control_plane import get, kubectl
+from devcloud.steps import Step
+
+__all__ = ["get", "kubectl", "status", "steps", "stop"]
+
+
+def steps() -> list[Step]:
+    """What brings the cluster up; the nodes stay NotReady until a CNI configuration is there."""
+    control = [
+        Step("certificates", certificates.make),
+        Step("images", images.build, after=("go",)),
+        Step("etcd", control_plane.start_etcd, after=("go",)),
+        Step("kube-apiserver", control_plane.start_api_server, after=("etcd", "certificates")),
+        Step("kube-controllers", control_plane.start_controllers, after=("kube-apiserver",)),
+    ]
+    for node in NODES:
+        control += [
+            Step(f"{node.name} containerd", lambda node=node: nodes.start_containerd(node), ("images",)),
+            Step(
+                f"{node.name} kubelet",
+                lambda node=node: nodes.start_kubelet(node),
+                (f"{node.name} containerd", "kube-controllers"),
+            ),
+        ]
+    return control
+
+
+def stop() -> None:
+    """Stop the nodes with all that runs on them, then the control plane."""
+    for node in NODES:
+        nodes.stop(node)
+    control_plane.stop()
+
+
+def status() -> list[tuple[str, bool, str]]:
+    """Each part's name, whether it is well, and a remark."""
+    found = [(name, processes.running(name), "") for name in reversed(control_plane.PROGRAMS)]
+    for node in NODES:
+        for name in (f"{node.name}-containerd", f"{node.name}-kubelet"):
+            found.append((name, processes.running(name), ""))
+        found.append((f"{node.name} Ready", nodes.ready(node), ", ".join(node.addresses)))
+    return found

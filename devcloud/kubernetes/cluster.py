@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster's fixed facts: its nodes, addresses and where its files are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcloud import paths
+
+API_HOST_ADDRESS = "10.250.0.254"
+API_HOST_ADDRESS_V6 = "fd00:10:250::fe"
+API_PORT = 6443
+SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
+
+DIRECTORY = paths.STATE / "kubernetes"
+CERTIFICATES = DIRECTORY / "certificates"
+ADMIN_KUBECONFIG = DIRECTORY / "admin.kubeconfig"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Kubernetes node: containerd and a kubelet in a network namespace of its own."""
+
+    name: str
+    addresses: tuple[str, str]
+    """Its management addresses, IPv4 then IPv6."""
+
+    @property
+    def netns(self) -> str:
+        return f"kdev-{self.name}"
+
+    @property
+    def cgroup(self) -> str:
+        """Name of its cgroup, directly below the root of every hierarchy."""
+        return f"kdev-{self.name}"
+
+    @property
+    def directory(self) -> Path:
+        return DIRECTORY / self.name
+
+    @property
+    def cni_bin(self) -> Path:
+        return self.directory / "cni" / "bin"
+
+    @property
+    def cni_conf(self) -> Path:
+        return self.directory / "cni" / "net.d"
+
+    @property
+    def static_pods(self) -> Path:
+        return self.directory / "manifests"
+
+    @property
+    def containerd_socket(self) -> Path:
+        return self.directory / "containerd.sock"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "kubelet.kubeconfig"
+
+
+NODES = (
+    Node("node1", ("10.250.0.1", "fd00:10:250::1")),
+    Node("node2", ("10.250.0.2", "fd00:10:250::2")),
+)
+
+
+def api_url(address: str = API_HOST_ADDRESS) -> str:
+    """URL of the API server, by default as nodes, pods and Kuryr reach it."""
+    return f"https://{address}:{API_PORT}"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster's nodes: containerd and a kubelet in each node's network namespace."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+from devcloud import paths, processes
+from devcloud.kubernetes import certificates, cgroups, cluster, control_plane, images
+from devcloud.kubernetes.cluster import Node
+from devcloud.shell import run, wait_until
+
+
+def start_containerd(node: Node) -> None:
+    """Start NODE's containerd, wait until it answers, and give it the cluster's images."""
+    if not processes.running(f"{node.name}-containerd"):
+        for directory in (node.directory / "containerd", node.cni_bin, node.cni_conf, node.static_pods):
+            directory.mkdir(parents=True, exist_ok=True)
+        # The runtime itself runs this plugin in every pod's namespace, whatever the CNI configuration says.
+        shutil.copy2(paths.DEBROOT / "usr/lib/cni/loopback", node.cni_bin)
+        cgroups.create(node.cgroup)
+        configuration = node.directory / "containerd.toml"
+        configuration.write_text(containerd_configuration(node))
+        containerd = paths.program("containerd")
+        processes.start(
+            f"{node.name}-containerd",
+            [str(containerd), "--config", str(configuration)],
+            netns=node.netns,
+            # It finds its shim in PATH, and hands its environment on to CNI plugins, to which the
+            # library path of the unpacked packages must not get.
+            env={"PATH": f"{containerd.parent}:/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ""},
+        )
+    wait_until(
+        lambda: "Server:" in images.ctr(node, "version", check=False),
+        f"containerd of {node.name} answers",
+        timeout=60,
+    )
+    images.load(node)
+
+
+def start_kubelet(node: Node) -> None:
+    """Start NODE's kubelet and wait until its Node object exists."""
+    if not processes.running(f"{node.name}-kubelet"):
+        configuration = node.directory / "kubelet.json"
+        configuration.write_text(json.dumps(kubelet_configuration(node), indent=1))
+        argv = [str(paths.program("kubelet")), f"--config={configuration}"]
+        argv += [f"--kubeconfig={node.kubeconfig}", f"--hostname-override={node.name}"]
+        argv += [f"--node-ip={','.join(node.addresses)}", f"--root-dir={node.directory / 'kubelet'}"]
+        argv += [f"--cert-dir={node.directory / 'kubelet' / 'pki'}", "--v=2"]
+        processes.start(f"{node.name}-kubelet", argv, netns=node.netns)
+    wait_until(lambda: registered(node), f"node {node.name} is registered", timeout=120, interval=0.3)
+
+
+def registered(node: Node) -> bool:
+    """Whether NODE's object exists, with the address of each family."""
+    found = control_plane.kubectl("get", "node", node.name, "--ignore-not-found", "-o", "json")
+    if not found:
+        return False
+    addresses = {address["address"] for address in json.loads(found)["status"].get("addresses", [])}
+    return set(node.addresses) <= addresses
+
+
+def ready(node: Node) -> bool:
+    """Whether NODE's condition Ready is True."""
+    path = '{.status.conditions[?(@.type=="Ready")].status}'
+    output = control_plane.kubectl("get", "node", node.name, "-o", f"jsonpath={path}", check=False)
+    return output == "True"
+
+
+def stop(node: Node) -> None:
+    """Stop NODE's kubelet, containers and containerd, and remove its mounts, namespaces and cgroups."""
+    processes.stop(f"{node.name}-kubelet")
+    if processes.running(f"{node.name}-containerd"):
+        _remove_containers(node)
+        processes.stop(f"{node.name}-containerd")
+    # What is still in the cgroup belongs to containers of a containerd that died before.
+    for pid in sorted(cgroups.processes(node.cgroup)):
+        os.kill(pid, signal.SIGKILL)
+    _unmount(node.directory)
+    cgroups.remove(node.cgroup)
+
+
+def containerd_configuration(node: Node) -> str:
+    """NODE's containerd.toml."""
+    values = {
+        "DIRECTORY": node.directory,
+        "SOCKET": node.containerd_socket,
+        "PAUSE": images.PAUSE,
+        "CNI_BIN": node.cni_bin,
+        "CNI_CONF": node.cni_conf,
+        "RUNC": paths.program("runc"),
+    }
+    template = Path(__file__).with_name("containerd.toml").read_text()
+    return re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), template)
+
+
+def kubelet_configuration(node: Node) -> dict[str, object]:
+    """NODE's KubeletConfiguration."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": node.addresses[0],
+        "healthzPort": 0,
+        "tlsCertFile": str(certificates.certificate(node.name)),
+        "tlsPrivateKeyFile": str(certificates.key(node.name)),
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(certificates.AUTHORITY)},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{node.cgroup}",
+        "clusterDomain": "cluster.local",
+        "clusterDNS": ["10.96.0.10"],
+        "resolvConf": "/etc/resolv.conf",
+        "containerRuntimeEndpoint": f"unix://{node.containerd_socket}",
+        "staticPodPath": str(node.static_pods),
+        "volumePluginDir": str(node.directory / "volume-plugins"),
+        "podLogsDir": str(node.directory / "pod-logs"),
+        "failSwapOn": False,
+        "localStorageCapacityIsolation": False,
+        # Two nodes share one disk and one memory, that of the machine: leave both alone.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "nodeStatusUpdateFrequency": "5s",
+        "syncFrequency": "10s",
+        "shutdownGracePeriod": "0s",
+    }
+
+
+def _remove_containers(node: Node) -> None:
+    """End NODE's containers and unmount the network namespaces that its containerd made for pods."""
+    containers = images.ctr(node, "containers", "list", "-q", check=False).split()
+    namespaces = {name for container in containers for name in _network_namespace(node, container)}
+    tasks = images.ctr(node, "tasks", "list", "-q", check=False).split()
+    if tasks:
+        images.ctr(node, "tasks", "delete", "--force", *tasks, check=False)
+    if containers:
+        images.ctr(node, "containers", "delete", *containers, check=False)
+    for path in namespaces:
+        if path.exists():
+            run(["umount", "--lazy", str(path)], check=False)
+            path.unlink(missing_ok=True)
+
+
+def _network_namespace(node: Node, container: str) -> list[Path]:
+    """The file of the namespace that containerd made for CONTAINER's pod, if it has one."""
+    described = images.ctr(node, "containers", "info", container, check=False)
+    if not described:
+        return []
+    spec = json.loads(described).get("Spec") or {}
+    kinds = spec.get("linux", {}).get("namespaces", [])
+    # Those of hostNetwork pods are the node's own.
+    made = (kind.get("path", "") for kind in kinds if kind["type"] == "network")
+    return [Path(path).resolve() for path in made if Path(path).name.startswith("cni-")]
+
+
+def _unmount(directory: Path) -> None:
+    """Unmount everything below DIRECTORY, innermost first."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    below = [mount for mount in mounts if mount.startswith(f"{directory}/")]
+    for mount in sorted(below, key=len, reverse=True):
+        run(["umount", "--lazy", mount], check=False)
