@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading configuration files into registered options."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from oslo_config import cfg
+from oslo_log import log
+
+from kuryr.errors import ConfigurationError
+
+DEFAULT_FILE = "/etc/kuryr/kuryr.conf"
+
+
+def parse(conf: cfg.ConfigOpts, args: Sequence[str], *, prog: str) -> cfg.ConfigOpts:
+    """Parse ``args`` (``--config-file``, ``--config-dir``, oslo.log's) into ``conf``.
+
+    Without ``--config-file`` the file /etc/kuryr/kuryr.conf is read where it exists.
+
+    :raises ConfigurationError: where a file is missing or a value invalid.
+    """
+    log.register_options(conf)
+    default = [DEFAULT_FILE] if Path(DEFAULT_FILE).exists() else []
+    try:
+        conf(
+            args=list(args),
+            project="kuryr",
+            prog=prog,
+            version=version("kuryr-kubernetes"),
+            default_config_files=default,
+        )
+        for group in conf:
+            section = conf[group]
+            if isinstance(section, conf.GroupAttr):
+                for option in section:
+                    getattr(section, option)
+    except (cfg.ConfigFilesNotFoundError, cfg.ConfigFileParseError, cfg.ConfigFileValueError) as error:
+        raise ConfigurationError(str(error)) from error
+    return conf
+
+
+def set_up_logging(conf: cfg.ConfigOpts, prog: str) -> None:
+    """Let oslo.log write as configured; libraries that tell every request are kept at warnings."""
+    log.set_defaults(
+        default_log_levels=[
+            "keystoneauth=WARN",
+            "kubernetes=WARN",
+            "openstack=WARN",
+            "os_vif=INFO",
+            "ovs=WARN",
+            "pyroute2=WARN",
+            "stevedore=WARN",
+            "urllib3=WARN",
+        ]
+    )
+    log.setup(conf, prog)
+    logging.captureWarnings(True)

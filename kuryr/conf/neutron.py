@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[neutron] (credentials), [neutron_defaults] (what pods get) and [cloud_limits]."""
+
+from __future__ import annotations
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("neutron", title="Credentials for OpenStack")
+
+OPTS = [
+    cfg.StrOpt("region_name", help="Region of the catalog. Needed where the catalog has several."),
+    cfg.StrOpt(
+        "endpoint_type",
+        default="public",
+        choices=["public", "internal", "admin"],
+        help="Interface of the catalog's endpoints.",
+    ),
+]
+
+LIMITS_GROUP = cfg.OptGroup("cloud_limits", title="Limits on calls to OpenStack")
+
+LIMITS_OPTS = [
+    cfg.IntOpt(
+        "max_in_flight",
+        default=32,
+        min=1,
+        max=64,
+        help="Upper bound of the calls of one operation in flight; the number in force is learnt from latency "
+        "and errors.",
+    ),
+]
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register [neutron] with keystoneauth's options, and [cloud_limits]."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+    loading.register_auth_conf_options(conf, GROUP.name)
+    loading.register_session_conf_options(conf, GROUP.name)
+    conf.set_default("timeout", 60, group=GROUP.name)
+    conf.register_group(LIMITS_GROUP)
+    conf.register_opts(LIMITS_OPTS, group=LIMITS_GROUP)
+
+
+def sample_opts() -> list[cfg.Opt]:
+    """What the sample shows of [neutron]: our options and those of the password plug-in."""
+    common = loading.get_auth_common_conf_options() + loading.get_session_conf_options()
+    return [*OPTS, *common, *loading.get_auth_plugin_conf_options("password")]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes' own kinds, holding only the fields in use."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kuryr.objects.meta import KubernetesObject
+
+
+class PodSpec(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Scheduling and network mode of a pod."""
+
+    node_name: str = ""
+    host_network: bool = False
+    service_account_name: str = ""
+
+
+class PodIP(msgspec.Struct, omit_defaults=True):
+    """One of a pod's addresses."""
+
+    ip: str = ""
+
+
+class PodCondition(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A condition of a pod."""
+
+    type: str = ""
+    status: str = ""
+    last_transition_time: str | None = None
+
+
+class PodStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Observed state of a pod."""
+
+    phase: str = ""
+    host_ip: str = msgspec.field(default="", name="hostIP")
+    pod_ips: list[PodIP] = msgspec.field(default_factory=list, name="podIPs")
+    conditions: list[PodCondition] = []
+
+
+class Pod(KubernetesObject, kw_only=True):
+    """A pod."""
+
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+    @property
+    def completed(self) -> bool:
+        """Whether all its containers ended for good: its network is no longer used."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def static(self) -> bool:
+        """Whether this is the mirror of a pod that a kubelet reads from a file (its sandbox knows another UID)."""
+        return "kubernetes.io/config.mirror" in self.metadata.annotations
+
+
+class NodeAddress(msgspec.Struct, omit_defaults=True):
+    """An address of a node: type InternalIP, Hostname, ..."""
+
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Observed state of a node."""
+
+    addresses: list[NodeAddress] = []
+
+
+class Node(KubernetesObject, kw_only=True):
+    """A node."""
+
+    status: NodeStatus = msgspec.field(default_factory=NodeStatus)
+
+
+class Namespace(KubernetesObject, kw_only=True):
+    """A namespace."""

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KuryrPort: what one pod (or node) has of Neutron."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kuryr.objects.meta import Condition, KubernetesObject
+from kuryr.objects.vif import VIF, decode
+
+FINALIZER = "kuryr.openstack.org/kuryrport-finalizer"
+NODE_LABEL = "kuryr.openstack.org/nodeName"
+
+# Condition types of a KuryrPort (status.conditions) and of one of its VIFs (status.vifs.<interface>.conditions).
+ALLOCATED = "Allocated"
+UP = "Up"
+
+# Values of VIFStatus.reported_by: who can tell that the VIF is up.
+BY_NODE = "node"
+BY_CONTROLLER = "controller"
+
+
+class KuryrPortSpec(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Whose port this is. ``pod_uid`` is the node's UID where ``owner_kind`` is Node."""
+
+    pod_uid: str = ""
+    pod_node_name: str = ""
+    pod_static: bool = False
+    owner_kind: str = "Pod"
+
+
+class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One interface. ``vif`` is in the stored format of :mod:`kuryr.objects.vif`."""
+
+    vif: Any = None
+    default: bool = False
+    reported_by: str = BY_NODE
+    conditions: list[Condition] = []
+
+
+class RouteStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A route that the node needs: ``destination`` CIDR by ``next_hop`` address."""
+
+    destination: str
+    next_hop: str
+
+
+class KuryrPortStatus(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What was allocated. ``vifs`` maps interface names to VIFs; empty until all are there."""
+
+    vifs: dict[str, VIFStatus] = {}
+    conditions: list[Condition] = []
+    routes: list[RouteStatus] = []
+
+
+class KuryrPort(KubernetesObject, kw_only=True):
+    """A KuryrPort; named as its pod, in the pod's namespace."""
+
+    spec: KuryrPortSpec = msgspec.field(default_factory=KuryrPortSpec)
+    status: KuryrPortStatus = msgspec.field(default_factory=KuryrPortStatus)
+
+    def decoded_vifs(self) -> dict[str, VIF]:
+        """Interface name → VIF.
+
+        :raises InvalidVIF: where a stored one cannot be understood.
+        """
+        return {name: decode(entry.vif) for name, entry in self.status.vifs.items()}
+
+    @property
+    def default_interface(self) -> str | None:
+        """Name of the interface that carries the pod's default network, if allocated."""
+        return next((name for name, entry in self.status.vifs.items() if entry.default), None)
