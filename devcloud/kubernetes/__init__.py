@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kubernetes: a control plane on the host and two nodes in network namespaces of their own."""
 
+from functools import partial
+
 from devcloud import processes
 from devcloud.kubernetes import certificates, control_plane, images, nodes
 from devcloud.kubernetes.cluster import NODES
 from devcloud.kubernetes.control_plane import get, kubectl
 from devcloud.steps import Step
+
+_PROGRAMS = ("debian packages", "kubernetes programs")
 
 __all__ = ["get", "kubectl", "status", "steps", "stop"]
 
@@ -14,17 +18,23 @@ def steps() -> list[Step]:
     """What brings the cluster up; the nodes stay NotReady until a CNI configuration is there."""
     control = [
         Step("certificates", certificates.make),
-        Step("images", images.build, after=("go",)),
-        Step("etcd", control_plane.start_etcd, after=("go",)),
-        Step("kube-apiserver", control_plane.start_api_server, after=("etcd", "certificates")),
+        Step("images", images.build, after=_PROGRAMS),
+        Step("etcd", control_plane.start_etcd, after=_PROGRAMS),
+        Step(
+            "kube-apiserver", control_plane.start_api_server, after=("etcd", "certificates", "node network")
+        ),
         Step("kube-controllers", control_plane.start_controllers, after=("kube-apiserver",)),
     ]
     for node in NODES:
         control += [
-            Step(f"{node.name} containerd", lambda node=node: nodes.start_containerd(node), ("images",)),
+            Step(
+                f"{node.name} containerd",
+                partial(nodes.start_containerd, node),
+                ("images", "node network"),
+            ),
             Step(
                 f"{node.name} kubelet",
-                lambda node=node: nodes.start_kubelet(node),
+                partial(nodes.start_kubelet, node),
                 (f"{node.name} containerd", "kube-controllers"),
             ),
         ]
@@ -44,5 +54,6 @@ def status() -> list[tuple[str, bool, str]]:
     for node in NODES:
         for name in (f"{node.name}-containerd", f"{node.name}-kubelet"):
             found.append((name, processes.running(name), ""))
-        found.append((f"{node.name} Ready", nodes.ready(node), ", ".join(node.addresses)))
+        well = processes.running("kube-apiserver") and nodes.ready(node)
+        found.append((f"{node.name} Ready", well, ", ".join(node.addresses)))
     return found

@@ -13,7 +13,7 @@ SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 
 DIRECTORY = paths.STATE / "kubernetes"
 CERTIFICATES = DIRECTORY / "certificates"
-ADMIN_KUBECONFIG = DIRECTORY / "admin.kubeconfig"
+ADMIN_KUBECONFIG = paths.ETC / "admin.kubeconfig"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Node:
 
     @property
     def netns(self) -> str:
-        return f"kdev-{self.name}"
+        """Name of its network namespace."""
+        return paths.netns(self.name)
 
     @property
     def cgroup(self) -> str:
@@ -35,26 +36,32 @@ class Node:
 
     @property
     def directory(self) -> Path:
+        """Where everything of its own is kept."""
         return DIRECTORY / self.name
 
     @property
     def cni_bin(self) -> Path:
+        """The directory from which its runtime runs CNI plugins."""
         return self.directory / "cni" / "bin"
 
     @property
     def cni_conf(self) -> Path:
+        """The directory in which its runtime looks for a CNI configuration."""
         return self.directory / "cni" / "net.d"
 
     @property
     def static_pods(self) -> Path:
+        """The directory whose manifests its kubelet runs as static pods."""
         return self.directory / "manifests"
 
     @property
     def containerd_socket(self) -> Path:
+        """The socket of its container runtime."""
         return self.directory / "containerd.sock"
 
     @property
     def kubeconfig(self) -> Path:
+        """Its kubelet's way to the API server."""
         return self.directory / "kubelet.kubeconfig"
 
 

@@ -51,9 +51,7 @@ def start_controllers() -> None:
             continue
         kubeconfig = certificates.component_kubeconfig(component)
         argv = [str(paths.program(component)), "--bind-address=127.0.0.1", "--leader-elect=false"]
-        argv += [
-            f"--{use}kubeconfig={kubeconfig}" for use in ("", "authentication-", "authorization-")
-        ]
+        argv += [f"--{use}kubeconfig={kubeconfig}" for use in ("", "authentication-", "authorization-")]
         processes.start(component, [*argv, *flags])
     # Without it no pod is admitted.
     wait_until(

@@ -9,9 +9,12 @@ import signal
 from pathlib import Path
 
 from devcloud import paths, processes
-from devcloud.kubernetes import certificates, cgroups, cluster, control_plane, images
+from devcloud.kubernetes import certificates, cgroups, control_plane, images
 from devcloud.kubernetes.cluster import Node
 from devcloud.shell import run, wait_until
+
+_SHIM_DIRECTORIES = (Path("/run/containerd/s"), Path("/run/containerd"))
+"""Where containerd's shims put their sockets, whatever its configuration says."""
 
 
 def start_containerd(node: Node) -> None:
@@ -81,6 +84,9 @@ def stop(node: Node) -> None:
         os.kill(pid, signal.SIGKILL)
     _unmount(node.directory)
     cgroups.remove(node.cgroup)
+    for directory in _SHIM_DIRECTORIES:
+        if directory.exists() and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def containerd_configuration(node: Node) -> str:

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kuryr on the development cloud: this checkout, installed and run as an operator would."""
+
+import hashlib
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from devcloud import paths, processes
+from devcloud.kubernetes import certificates, cluster, kubectl, nodes
+from devcloud.kubernetes.cluster import NODES, Node
+from devcloud.shell import run, wait_until
+from devcloud.steps import Step
+
+CONTROLLER = "kuryr-controller"
+HEALTH_PORT = 8082
+HANDLERS = ("vif", "kuryrport", "node")
+ACCOUNTS = ("kuryr-controller", "kuryr-daemon")
+
+_MANIFESTS = Path(__file__).with_name("manifests")
+_CRDS = paths.SOURCE / "kubernetes_crds"
+_PLUGINS = paths.SOURCE / "plugins-example"
+_REQUIREMENTS = paths.SOURCE / "requirements" / "run.txt"
+_TOKEN_LIFETIME = "8760h"
+
+Sections = Mapping[str, Mapping[str, str]]
+
+
+def steps() -> list[Step]:
+    """What installs and starts Kuryr; the nodes become Ready at the end of it."""
+    todo = [
+        Step("kuryr environment", make_environment, done=lambda: _marker().exists()),
+        Step("kuryr accounts", apply_manifests, after=("kube-controllers",)),
+        Step("kuryr configuration", write_configuration, after=("kuryr accounts", "openstack")),
+        Step(CONTROLLER, start_controller, after=("kuryr environment", "kuryr configuration")),
+    ]
+    for node in NODES:
+        daemon, cni = f"{node.name} kuryr-daemon", f"{node.name} kuryr-cni"
+        before = ("kuryr environment", "kuryr configuration", f"{node.name} ovs")
+        todo += [
+            Step(daemon, partial(start_daemon, node), after=before),
+            Step(cni, partial(install_cni, node), after=(daemon, CONTROLLER, f"{node.name} kubelet")),
+        ]
+    return todo
+
+
+def stop() -> None:
+    """Stop the controller and the daemons; pods that run keep their network."""
+    for name in (CONTROLLER, *(daemon_name(node) for node in NODES)):
+        processes.stop(name)
+
+
+def status() -> list[tuple[str, bool, str]]:
+    """Each part's name, whether it is well, and a remark."""
+    rows = [(CONTROLLER, controller_ready(), str(processes.log_file(CONTROLLER)))]
+    for node in NODES:
+        name = daemon_name(node)
+        rows.append((name, daemon_answers(node), str(processes.log_file(name))))
+    return rows
+
+
+def daemon_name(node: Node) -> str:
+    """Name of a node's daemon among the processes."""
+    return f"{node.name}-kuryr-daemon"
+
+
+def environment() -> Path:
+    """The virtual environment that holds this checkout (editable), for its present requirements."""
+    parts = [str(paths.SOURCE), sys.version]
+    for file in (_REQUIREMENTS, paths.SOURCE / "setup.cfg", _PLUGINS / "setup.cfg"):
+        parts.append(file.read_text() if file.exists() else "")
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+    return paths.CACHE / f"kuryr-venv-{digest}"
+
+
+def make_environment() -> None:
+    """Make the virtual environment: the locked requirements, this checkout and its example plugins."""
+    directory = environment()
+    run([sys.executable, "-m", "venv", "--clear", str(directory)])
+    pip = [str(directory / "bin" / "pip"), "--disable-pip-version-check", "--quiet", "install"]
+    run([*pip, "--require-hashes", "-r", str(_REQUIREMENTS)], timeout=900)
+    run([*pip, "--no-deps", "--editable", str(paths.SOURCE)])
+    if _has_plugins():
+        run([*pip, "--no-deps", "--editable", str(_PLUGINS)])
+    _marker().touch()
+
+
+def apply_manifests() -> None:
+    """Apply the CRDs and the ServiceAccounts with their rights; fetch a token for each account."""
+    for directory in (_CRDS, _MANIFESTS):
+        if any(directory.glob("*.yaml")):
+            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(directory))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+    for account in ACCOUNTS:
+        token = kubectl(
+            "create", "token", account, "--namespace=kube-system", f"--duration={_TOKEN_LIFETIME}"
+        )
+        _write_secret(token_file(account), token.strip())
+
+
+def token_file(account: str) -> Path:
+    """Where the token of a ServiceAccount is kept."""
+    return paths.ETC / f"{account}.token"
+
+
+def controller_configuration_file() -> Path:
+    """The controller's kuryr.conf."""
+    return paths.ETC / "kuryr-controller.conf"
+
+
+def daemon_configuration_file(node: Node) -> Path:
+    """The kuryr.conf of NODE's daemon."""
+    return paths.ETC / f"kuryr-{node.name}.conf"
+
+
+def daemon_socket(node: Node) -> Path:
+    """The socket on which NODE's daemon answers kuryr-cni."""
+    return paths.node_run(node.name) / "kuryr-daemon.sock"
+
+
+def write_configuration() -> None:
+    """Write every kuryr.conf from the facts of this cloud."""
+    facts = json.loads(paths.FACTS.read_text())
+    _write_secret(controller_configuration_file(), render(controller_configuration(facts, _has_plugins())))
+    for node in NODES:
+        _write_secret(daemon_configuration_file(node), render(daemon_configuration(node)))
+
+
+def controller_configuration(facts: Mapping[str, Any], example_plugins: bool) -> Sections:
+    """The controller's options. FACTS are those of openstack.json."""
+    user = facts["users"]["kuryr"]
+    return {
+        "DEFAULT": {"use_stderr": "true"},
+        "kubernetes": {
+            **_api_server("kuryr-controller"),
+            "enabled_handlers": ",".join(HANDLERS),
+            "pod_subnets_driver": "labelled_example" if example_plugins else "default",
+        },
+        "neutron": {
+            "auth_type": "password",
+            "auth_url": facts["auth_url"],
+            "region_name": facts["region"],
+            "username": user["username"],
+            "password": user["password"],
+            "project_name": user["project"],
+            "user_domain_name": facts["user_domain_name"],
+            "project_domain_name": facts["project_domain_name"],
+        },
+        "neutron_defaults": {
+            "project": facts["projects"]["k8s"],
+            "pod_subnet": _families(facts["subnets"]["pods"]),
+            "service_subnet": _families(facts["subnets"]["services"]),
+            "pod_security_groups": facts["security_groups"]["k8s-pods"],
+            "ovs_bridge": "br-int",
+        },
+        "health_server": {"port": str(HEALTH_PORT)},
+        **({"labelled_example": _example_options(facts)} if example_plugins else {}),
+    }
+
+
+def daemon_configuration(node: Node) -> Sections:
+    """The options of NODE's daemon."""
+    return {
+        "DEFAULT": {"use_stderr": "true"},
+        "kubernetes": _api_server("kuryr-daemon"),
+        "neutron_defaults": {"ovs_bridge": "br-int"},
+        "cni_daemon": {"socket_path": str(daemon_socket(node))},
+        "vif_plug_ovs": {"ovsdb_connection": f"unix:{paths.ovsdb_socket(node.name)}"},
+    }
+
+
+def render(sections: Sections) -> str:
+    """SECTIONS as an oslo.config file."""
+    blocks = []
+    for name, options in sections.items():
+        blocks.append("\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in options.items())]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def start_controller() -> None:
+    """Start the controller and wait until it is ready."""
+    program = environment() / "bin" / "kuryr-k8s-controller"
+    processes.start(CONTROLLER, [str(program), "--config-file", str(controller_configuration_file())])
+    _wait_alive(CONTROLLER, controller_ready, "the controller is ready")
+
+
+def start_daemon(node: Node) -> None:
+    """Start NODE's daemon in the node's network namespace and wait until it answers."""
+    name = daemon_name(node)
+    program = environment() / "bin" / "kuryr-daemon"
+    processes.start(
+        name,
+        [str(program), "--config-file", str(daemon_configuration_file(node))],
+        netns=node.netns,
+        env={"KUBERNETES_NODE_NAME": node.name},
+    )
+    _wait_alive(name, partial(daemon_answers, node), f"the daemon of {node.name} answers")
+
+
+def install_cni(node: Node) -> None:
+    """Install kuryr-cni on NODE, its configuration last, and wait until the node is Ready."""
+    run(
+        [str(environment() / "bin" / "python"), "-m", "kuryr.cni.install"]
+        + [f"--bin-dir={node.cni_bin}", f"--conf-dir={node.cni_conf}"]
+        + [f"--kuryr-conf={daemon_configuration_file(node)}", f"--socket={daemon_socket(node)}"]
+        # What the runtime's libcni understands at most.
+        + ["--cni-version=1.0.0"]
+    )
+    wait_until(partial(nodes.ready, node), f"node {node.name} is Ready", timeout=60, interval=0.3)
+
+
+def controller_ready() -> bool:
+    """Whether the controller says that it is ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", HEALTH_PORT, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def daemon_answers(node: Node) -> bool:
+    """Whether NODE's daemon accepts connections on its socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(daemon_socket(node)))
+        except OSError:
+            return False
+        return True
+
+
+def _wait_alive(name: str, predicate: Any, what: str) -> None:
+    def well() -> bool:
+        if not processes.running(name):
+            tail = processes.log_file(name).read_text(errors="replace")[-2000:]
+            raise ChildProcessError(f"{name} ended; the last that it said:\n{tail}")
+        return bool(predicate())
+
+    wait_until(well, what, timeout=60)
+
+
+def _has_plugins() -> bool:
+    return (_PLUGINS / "setup.cfg").exists()
+
+
+def _marker() -> Path:
+    return environment() / "complete"
+
+
+def _api_server(account: str) -> Mapping[str, str]:
+    return {
+        "api_root": cluster.api_url(),
+        "ssl_ca_crt_file": str(certificates.AUTHORITY),
+        "ssl_verify_server_crt": "true",
+        "token_file": str(token_file(account)),
+    }
+
+
+def _families(subnets: Mapping[str, str]) -> str:
+    return f"{subnets['4']},{subnets['6']}"
+
+
+def _example_options(facts: Mapping[str, Any]) -> Mapping[str, str]:
+    return {"subnets": f"second:{facts['subnets']['pods2']['4']}+{facts['subnets']['pods2']['6']}"}
+
+
+def _write_secret(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.rename(path)
