@@ -3,7 +3,6 @@
 
 import hashlib
 import http.client
-import json
 import os
 import socket
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from devcloud import paths, processes
 from devcloud.kubernetes import certificates, cluster, kubectl, nodes
 from devcloud.kubernetes.cluster import NODES, Node
+from devcloud.openstack import facts
 from devcloud.shell import run, wait_until
 from devcloud.steps import Step
 
@@ -126,15 +126,15 @@ def daemon_socket(node: Node) -> Path:
 
 def write_configuration() -> None:
     """Write every kuryr.conf from the facts of this cloud."""
-    facts = json.loads(paths.FACTS.read_text())
-    _write_secret(controller_configuration_file(), render(controller_configuration(facts, _has_plugins())))
+    known = facts.read()
+    _write_secret(controller_configuration_file(), render(controller_configuration(known, _has_plugins())))
     for node in NODES:
         _write_secret(daemon_configuration_file(node), render(daemon_configuration(node)))
 
 
-def controller_configuration(facts: Mapping[str, Any], example_plugins: bool) -> Sections:
-    """The controller's options. FACTS are those of openstack.json."""
-    user = facts["users"]["kuryr"]
+def controller_configuration(known: Mapping[str, Any], example_plugins: bool) -> Sections:
+    """The controller's options. KNOWN are the facts of openstack.json."""
+    user = known["users"]["kuryr"]
     return {
         "DEFAULT": {"use_stderr": "true"},
         "kubernetes": {
@@ -144,23 +144,23 @@ def controller_configuration(facts: Mapping[str, Any], example_plugins: bool) ->
         },
         "neutron": {
             "auth_type": "password",
-            "auth_url": facts["auth_url"],
-            "region_name": facts["region"],
+            "auth_url": known["auth_url"],
+            "region_name": known["region"],
             "username": user["username"],
             "password": user["password"],
             "project_name": user["project"],
-            "user_domain_name": facts["user_domain_name"],
-            "project_domain_name": facts["project_domain_name"],
+            "user_domain_name": known["user_domain_name"],
+            "project_domain_name": known["project_domain_name"],
         },
         "neutron_defaults": {
-            "project": facts["projects"]["k8s"],
-            "pod_subnet": _families(facts["subnets"]["pods"]),
-            "service_subnet": _families(facts["subnets"]["services"]),
-            "pod_security_groups": facts["security_groups"]["k8s-pods"],
+            "project": known["projects"]["k8s"],
+            "pod_subnet": _families(known["subnets"]["pods"]),
+            "service_subnet": _families(known["subnets"]["services"]),
+            "pod_security_groups": known["security_groups"]["k8s-pods"],
             "ovs_bridge": "br-int",
         },
         "health_server": {"port": str(HEALTH_PORT)},
-        **({"labelled_example": _example_options(facts)} if example_plugins else {}),
+        **({"labelled_example": _example_options(known)} if example_plugins else {}),
     }
 
 
@@ -268,8 +268,8 @@ def _families(subnets: Mapping[str, str]) -> str:
     return f"{subnets['4']},{subnets['6']}"
 
 
-def _example_options(facts: Mapping[str, Any]) -> Mapping[str, str]:
-    return {"subnets": f"second:{facts['subnets']['pods2']['4']}+{facts['subnets']['pods2']['6']}"}
+def _example_options(known: Mapping[str, Any]) -> Mapping[str, str]:
+    return {"subnets": f"second:{known['subnets']['pods2']['4']}+{known['subnets']['pods2']['6']}"}
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -4,10 +4,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcloud import paths
+from devcloud import network, paths
 
-API_HOST_ADDRESS = "10.250.0.254"
-API_HOST_ADDRESS_V6 = "fd00:10:250::fe"
+API_HOST_ADDRESS = network.HOST_IPV4
+API_HOST_ADDRESS_V6 = network.HOST_IPV6
 API_PORT = 6443
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 
@@ -65,10 +65,7 @@ class Node:
         return self.directory / "kubelet.kubeconfig"
 
 
-NODES = (
-    Node("node1", ("10.250.0.1", "fd00:10:250::1")),
-    Node("node2", ("10.250.0.2", "fd00:10:250::2")),
-)
+NODES = tuple(Node(node.name, (node.ipv4, node.ipv6)) for node in network.NODES)
 
 
 def api_url(address: str = API_HOST_ADDRESS) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from devcloud import paths, processes
-from devcloud.rest import Session
+from devcloud.neutron import Neutron
+from devcloud.openstack import facts
 from devcloud.shell import run, wait_until
 from devcloud.steps import Step
 from devcloud.vm import initrd
@@ -157,38 +158,36 @@ def _booted() -> bool:
 
 def _port() -> Machine:
     """The VM's port: the one there is, or a new one."""
-    cloud = Session()
-    facts = cloud.facts
-    network, subnets = facts["networks"]["pods"], facts["subnets"]["pods"]
+    cloud = Neutron()
+    known = facts.read()
+    network, subnets = known["networks"]["pods"], known["subnets"]["pods"]
     found = cloud.ports(name=NAME, network_id=network)
-    if found:
-        port = found[0]
-    else:
-        port = cloud.neutron(
-            "POST",
-            "/ports",
-            {
-                "port": {
-                    "name": NAME,
-                    "project_id": facts["projects"]["k8s"],
-                    "network_id": network,
-                    "fixed_ips": [{"subnet_id": subnets["4"]}, {"subnet_id": subnets["6"]}],
-                    "security_groups": [facts["security_groups"]["demo-restricted"]],
-                    "device_owner": "compute:nova",
-                    "device_id": NAME,
-                    "binding:host_id": NODE,
-                }
+    port = (
+        found[0]
+        if found
+        else cloud.create(
+            "port",
+            **{
+                "name": NAME,
+                "project_id": known["projects"]["k8s"],
+                "network_id": network,
+                "fixed_ips": [{"subnet_id": subnets["4"]}, {"subnet_id": subnets["6"]}],
+                "security_groups": [known["security_groups"]["demo-restricted"]],
+                "device_owner": "compute:nova",
+                "device_id": NAME,
+                "binding:host_id": NODE,
             },
-        )["port"]
+        )
+    )
     addresses = {address["subnet_id"]: address["ip_address"] for address in port["fixed_ips"]}
-    details = [cloud.neutron("GET", f"/subnets/{subnets[family]}")["subnet"] for family in ("4", "6")]
+    details = [cloud.get("subnet", subnets[family]) for family in ("4", "6")]
     return Machine(
         port=port["id"],
         mac=port["mac_address"],
         addresses=(addresses[subnets["4"]], addresses[subnets["6"]]),
         prefix_lengths=(ip_network(details[0]["cidr"]).prefixlen, ip_network(details[1]["cidr"]).prefixlen),
         gateways=(details[0]["gateway_ip"], details[1]["gateway_ip"]),
-        mtu=facts["mtu"],
+        mtu=known["mtu"],
     )
 
 
