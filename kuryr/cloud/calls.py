@@ -16,8 +16,9 @@ T = TypeVar("T")
 class CallBook:
     """Lets a reconcile be written as if calls were synchronous.
 
-    A reconcile that needs a call asks ``run``; it is told to wait by :class:`~kuryr.errors.WaitFor`, gives its thread
-    back, and when it runs again ``run`` with the same identity returns what the call gave. Thread-safe.
+    A reconcile that needs a call asks ``run``; it is told to wait by :class:`~kuryr.errors.WaitFor`, gives
+    its thread back, and when it runs again ``run`` with the same identity returns what the call gave.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class CallBook:
         return call.result()
 
     def forget(self, identity: Hashable) -> Future[Any] | None:
-        """Drop what is known of a call; returns it where there was one, so that its outcome can be dealt with.
+        """Drop what is known of a call; returns it where there was one, so that its outcome can be used.
 
         A call that is under way goes on.
         """

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
 from kuryr.cloud.session import ProjectCloud
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """A project's quota of one resource: ``limit`` -1 is none; ``used`` None where the cloud does not tell."""
+    """A project's quota of one resource: ``limit`` -1 is none; ``used`` None where not told."""
 
     limit: int
     used: int | None = None
@@ -40,9 +42,51 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     tags_on_create: bool
 
 
+TAGS_ON_CREATE: Final = "tag-ports-during-bulk-creation"
+QUOTA_DETAILS: Final = "quota_details"
+
+
+class _Extension(msgspec.Struct):
+    alias: str
+
+
+class _Extensions(msgspec.Struct):
+    extensions: list[_Extension]
+
+
+class _Limits(msgspec.Struct):
+    quota: dict[str, Any]
+
+
+class _Details(msgspec.Struct):
+    quota: dict[str, Quota]
+
+
 def probe(project: ProjectCloud) -> Capabilities:
-    """Ask Keystone and Neutron, in four reading calls. Blocks: meant for start.
+    """Ask Keystone and Neutron, in at most three reading calls. Blocks: meant for start.
 
     :raises CloudError: where the cloud does not answer or refuses.
     """
-    raise NotImplementedError
+    access = project.authenticate()
+    answer = project.request("GET", "/v2.0/extensions", operation="list extensions", type=_Extensions)
+    extensions = frozenset(extension.alias for extension in answer.extensions)
+    return Capabilities(
+        project_id=project.project_id,
+        user_id=str(access.user_id),
+        roles=frozenset(str(name) for name in access.role_names),
+        extensions=extensions,
+        quotas=quotas(project, details=QUOTA_DETAILS in extensions),
+        tags_on_create=TAGS_ON_CREATE in extensions,
+    )
+
+
+def quotas(project: ProjectCloud, *, details: bool) -> dict[str, Quota]:
+    """The quotas of a project. Blocks.
+
+    :param details: whether the cloud tells what is used (extension ``quota_details``).
+    """
+    path = f"/v2.0/quotas/{project.project_id}"
+    if details:
+        return project.request("GET", f"{path}/details", operation="get quotas", type=_Details).quota
+    limits = project.request("GET", path, operation="get quotas", type=_Limits).quota
+    return {name: Quota(limit) for name, limit in limits.items() if isinstance(limit, int)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How things in the cloud say whose they are: written in the creating call, in fields that Neutron filters by."""
+"""How things in the cloud say whose they are, in fields that the creating call writes and Neutron filters."""
 
 from __future__ import annotations
 
