@@ -58,9 +58,7 @@ def run() -> int:
     for check in failed:
         print(f"FAILED: {check.name} {check.detail}")
     if not failed:
-        print(
-            f"The pods stay in namespace {NAMESPACE}: try `kubectl -n {NAMESPACE} exec -it {first.name} -- sh`"
-        )
+        print(f"The pods stay in namespace {NAMESPACE}: `kubectl -n {NAMESPACE} exec -it {first.name} -- sh`")
     return 1 if failed else 0
 
 
