@@ -110,7 +110,7 @@ def _endpoint(cloud: Neutron, name: str) -> Endpoint:
 
 
 def _machine() -> Endpoint:
-    guest = vm.machine()
+    guest = vm.current()
     return Endpoint("vm", "node1", "pods", guest.addresses, guest.port, is_vm=True)
 
 

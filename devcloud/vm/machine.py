@@ -67,7 +67,7 @@ def stop() -> None:
     """Stop the VM and take its tap away; the port stays in Neutron."""
     processes.stop(NAME)
     if _RECORD.exists() and Path(f"/run/netns/{paths.netns(NODE)}").exists():
-        tap = machine().tap
+        tap = current().tap
         if paths.ovsdb_socket(NODE).exists():
             _vsctl("--if-exists", "del-port", "br-int", tap, check=False)
         run(["ip", "link", "delete", tap], netns=paths.netns(NODE), check=False)
@@ -75,7 +75,7 @@ def stop() -> None:
 
 def status() -> list[tuple[str, bool, str]]:
     """The VM's name, whether it runs, its addresses."""
-    detail = ", ".join(machine().addresses) if _RECORD.exists() else ""
+    detail = ", ".join(current().addresses) if _RECORD.exists() else ""
     return [(NAME, processes.running(NAME), detail)]
 
 
@@ -93,7 +93,7 @@ def start() -> None:
     wait_until(_booted, "the VM has booted", timeout=180, interval=1)
 
 
-def machine() -> Machine:
+def current() -> Machine:
     """The VM as it was last started."""
     fields = json.loads(_RECORD.read_text())
     for name in ("addresses", "prefix_lengths", "gateways"):
