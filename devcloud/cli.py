@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from devcloud import network, openstack, packages, paths, preflight, processes, steps
-from devcloud.state import down, environment, what_to_try, write_wrappers
+from devcloud import network, openstack, packages, paths, preflight, processes, steps, teardown, wrappers
 
 PARTS = ("devcloud.kubernetes", "devcloud.kuryr", "devcloud.vm")
 """What stands on OpenStack. Each part has steps(), stop() and status()."""
@@ -45,17 +44,17 @@ def _up(arguments: argparse.Namespace) -> int:
         for part in parts():
             todo += part.steps()
     steps.run_steps(todo)
-    write_wrappers()
+    wrappers.write_clients()
     code = 0
     if not (arguments.no_demo or arguments.openstack_only):
         code = _demo(arguments)
-    print(what_to_try())
+    print(wrappers.what_to_try())
     return code
 
 
 def _down(arguments: argparse.Namespace) -> int:
     preflight.root()
-    down([part.stop for part in reversed(parts())])
+    teardown.down([part.stop for part in reversed(parts())])
     return 0
 
 
@@ -85,7 +84,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _env(arguments: argparse.Namespace) -> int:
-    print(environment())
+    print(wrappers.environment())
     return 0
 
 

@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,25 @@ def pid(name: str) -> int | None:
     return known.pid if known else None
 
 
+class Ended(Exception):
+    """A process ended by itself; the message holds the end of its log."""
+
+
+def wait_until(
+    name: str, predicate: Callable[[], object], what: str, timeout: float, interval: float = 0.1
+) -> None:
+    """Like shell.wait_until for something that a process brings about: raises Ended once it is gone."""
+
+    def holds() -> object:
+        if well := predicate():
+            return well
+        if not running(name):
+            raise Ended(f"{name} ended before {what}; the end of {log_file(name)}:\n{_log_end(name)}")
+        return None
+
+    shell.wait_until(holds, f"{name}: {what}", timeout, interval)
+
+
 def names() -> list[str]:
     """Every name that has a pid file, running or not."""
     return sorted(file.stem for file in paths.RUN.glob("*.pid"))
@@ -100,9 +119,16 @@ def stop_all(timeout: float = 10) -> None:
         _end(left, timeout)
 
 
-def marked() -> list[int]:
-    """The pids of living processes that carry this cloud's mark, recorded or not."""
-    wanted = f"{MARK}={paths.STATE}:".encode()
+def end_orphans(name: str) -> None:
+    """End what a process of this name, which does not run any more, has left: its children."""
+    if not running(name):
+        for left in marked(name):
+            _end(left, 1)
+
+
+def marked(name: str | None = None) -> list[int]:
+    """The pids of living processes that carry this cloud's mark (or one name's), recorded or not."""
+    wanted = f"{MARK}={paths.STATE}:{name or ''}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -111,9 +137,17 @@ def marked() -> list[int]:
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue
-        if any(variable.startswith(wanted) for variable in environment.split(b"\0")):
+        variables = environment.split(b"\0")
+        if wanted in variables or (name is None and any(each.startswith(wanted) for each in variables)):
             found.append(int(entry.name))
     return found
+
+
+def _log_end(name: str) -> str:
+    try:
+        return log_file(name).read_text(errors="replace")[-1500:]
+    except FileNotFoundError:
+        return "(no log)"
 
 
 def _pid_file(name: str) -> Path:

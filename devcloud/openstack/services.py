@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API processes: Keystone, Neutron and Octavia under uwsgi, and Octavia's driver agent."""
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from devcloud import packages, paths, processes
+from devcloud.network import HOST_IPV4
+from devcloud.openstack import configuration
+from devcloud.openstack.configuration import OCTAVIA_RUN
+
+SYSTEM_OCTAVIA_RUN = Path("/var/run/octavia")
+"""Octavia's driver library looks here for the agent's sockets, whatever is configured."""
+
+PORTS = {"keystone": 5000, "neutron": 9696, "octavia": 9876}
+_ALL = ("octavia", "neutron", "keystone", "octavia-driver-agent")
+_ANSWER_TIMEOUT = 180
+
+
+def start_keystone() -> None:
+    _serve(
+        "keystone",
+        "keystone.wsgi.api:application",
+        env={
+            "OS_KEYSTONE_CONFIG_DIR": str(configuration.KEYSTONE_CONF.parent),
+            "OS_KEYSTONE_CONFIG_FILES": str(configuration.KEYSTONE_CONF),
+        },
+    )
+
+
+def start_neutron() -> None:
+    files = f"{configuration.NEUTRON_CONF};{configuration.ML2_CONF}"
+    environment = {
+        "OS_NEUTRON_CONFIG_DIR": str(configuration.NEUTRON_CONF.parent),
+        "OS_NEUTRON_CONFIG_FILES": files,
+    }
+    _serve("neutron", "neutron.wsgi.api:application", env=environment, processes_=2)
+
+
+def start_octavia_driver_agent() -> None:
+    """To be started once its user exists and before the API, which would wait for it in vain."""
+    name = "octavia-driver-agent"
+    OCTAVIA_RUN.mkdir(parents=True, exist_ok=True)
+    if SYSTEM_OCTAVIA_RUN.is_symlink() or not SYSTEM_OCTAVIA_RUN.exists():
+        SYSTEM_OCTAVIA_RUN.unlink(missing_ok=True)
+        SYSTEM_OCTAVIA_RUN.symlink_to(OCTAVIA_RUN)
+    processes.end_orphans(name)
+    agent = [packages.openstack_venv() / "bin" / name, "--config-file", configuration.OCTAVIA_CONF]
+    processes.start(name, agent, env=_environment())
+    processes.wait_until(name, (OCTAVIA_RUN / "get.sock").exists, "its sockets are there", 60)
+
+
+def start_octavia() -> None:
+    _serve(
+        "octavia",
+        "octavia.wsgi.api:application",
+        extra=["--pyargv", f"--config-file {configuration.OCTAVIA_CONF}"],
+    )
+
+
+def stop() -> None:
+    """Stop the processes and take away Octavia's link; what they hold is in the databases."""
+    for name in _ALL:
+        processes.stop(name, timeout=3)
+        processes.end_orphans(name)
+    if SYSTEM_OCTAVIA_RUN.is_symlink() and Path(os.readlink(SYSTEM_OCTAVIA_RUN)) == OCTAVIA_RUN:
+        SYSTEM_OCTAVIA_RUN.unlink()
+
+
+def status() -> list[tuple[str, bool, str]]:
+    rows = []
+    for name in reversed(_ALL):
+        port = PORTS.get(name)
+        well = processes.running(name) and (port is None or answers(port, timeout=5))
+        rows.append((name, well, f"http://{HOST_IPV4}:{port}" if port else ""))
+    return rows
+
+
+def answers(port: int, timeout: float) -> bool:
+    """Whether an API answers within the time; uwsgi holds requests while it loads."""
+    try:
+        urllib.request.urlopen(f"http://{HOST_IPV4}:{port}/", timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
+
+
+def _environment() -> dict[str, str]:
+    # ovsdbapp calls ovsdb-client.
+    return {"PYTHONWARNINGS": "ignore", "PATH": f"{paths.COMMANDS}:{os.environ.get('PATH', os.defpath)}"}
+
+
+def _serve(
+    name: str,
+    application: str,
+    *,
+    env: dict[str, str] | None = None,
+    processes_: int = 1,
+    extra: list[str] | None = None,
+) -> None:
+    port = PORTS[name]
+    processes.end_orphans(name)
+    uwsgi = packages.openstack_venv() / "bin/uwsgi"
+    argv = [str(uwsgi), "--master", "--die-on-term", "--no-orphans", "--need-app", "--lazy-apps"]
+    argv += ["--enable-threads", "--thunder-lock", "--buffer-size", "65535"]
+    argv += ["--disable-logging", "--log-5xx", "--worker-reload-mercy", "2"]
+    # Without it clients that keep their connection are reset: --http-socket does not.
+    argv += ["--add-header", "Connection:close"]
+    for address in ("127.0.0.1", HOST_IPV4):
+        argv += ["--http-socket", f"{address}:{port}"]
+    argv += ["--module", application, "--processes", str(processes_), "--threads", "4"]
+    processes.start(name, [*argv, *(extra or [])], env={**_environment(), **(env or {})})
+    processes.wait_until(name, lambda: answers(port, _ANSWER_TIMEOUT), "its API answers", _ANSWER_TIMEOUT)
