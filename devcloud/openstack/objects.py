@@ -46,9 +46,10 @@ EXTERNAL = Subnet("ext", 4, EXTERNAL_CIDR, EXTERNAL_GATEWAY, ("172.24.4.10", "17
 
 SUBNETS = (
     Subnet("pods", 4, "10.10.0.0/16"),
-    Subnet("pods", 6, "fd00:10:10::/64"),
+    # Neutron's own choice of an IPv6 gateway is the subnet-router anycast address.
+    Subnet("pods", 6, "fd00:10:10::/64", "fd00:10:10::1"),
     Subnet("pods2", 4, "10.11.0.0/16"),
-    Subnet("pods2", 6, "fd00:10:11::/64"),
+    Subnet("pods2", 6, "fd00:10:11::/64", "fd00:10:11::1"),
     # Kubernetes gives out the lower half (its service CIDRs); what Neutron gives out is in the upper half.
     Subnet("services", 4, "10.96.0.0/15", "10.97.255.254", ("10.97.0.1", "10.97.255.253")),
     Subnet(
