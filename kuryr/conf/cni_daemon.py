@@ -25,7 +25,9 @@ OPTS = [
         "below the kubelet's own deadline of four minutes.",
     ),
     cfg.IntOpt("worker_num", default=30, min=1, help="Requests that are worked on at a time."),
-    cfg.BoolOpt("docker_mode", default=False, help="The daemon runs in a container with the host's /proc mounted."),
+    cfg.BoolOpt(
+        "docker_mode", default=False, help="The daemon runs in a container with the host's /proc mounted."
+    ),
     cfg.StrOpt("netns_proc_dir", help="Where the host's /proc is mounted, with docker_mode."),
     cfg.IntOpt(
         "cni_failures_count",

@@ -37,7 +37,9 @@ API_OPTS = [
         default=f"{SERVICE_ACCOUNT}/token",
         help="File with the bearer token; read again when it changes. The default may be missing.",
     ),
-    cfg.IntOpt("watch_connection_timeout", default=30, min=1, help="Seconds to wait for a connection to the API."),
+    cfg.IntOpt(
+        "watch_connection_timeout", default=30, min=1, help="Seconds to wait for a connection to the API."
+    ),
     cfg.IntOpt(
         "watch_read_timeout",
         default=60,
@@ -96,7 +98,9 @@ CONTROLLER_OPTS = [
         max=8,
         help="Worker processes of this controller. One reconciles, the others stand by with warm stores.",
     ),
-    cfg.IntOpt("reconcile_threads", default=16, min=1, max=256, help="Threads that reconcile, for each handler."),
+    cfg.IntOpt(
+        "reconcile_threads", default=8, min=1, max=256, help="Threads that reconcile, for each handler."
+    ),
     cfg.IntOpt(
         "graceful_timeout",
         default=25,

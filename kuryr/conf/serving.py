@@ -11,16 +11,22 @@ METRICS_GROUP = cfg.OptGroup("prometheus_exporter", title="Prometheus metrics")
 
 
 def _bind_address() -> cfg.StrOpt:
-    return cfg.StrOpt("bind_address", default="::", help="Address to listen on; '::' is all, of both families.")
+    return cfg.StrOpt(
+        "bind_address", default="::", help="Address to listen on; '::' is all, of both families."
+    )
 
 
 CONTROLLER_OPTS = [
-    cfg.PortOpt("port", default=8082, help="Port of /livez and /readyz (and the original's /alive and /ready)."),
+    cfg.PortOpt(
+        "port", default=8082, help="Port of /livez and /readyz (and the original's /alive and /ready)."
+    ),
     _bind_address(),
 ]
 
 NODE_OPTS = [
-    cfg.PortOpt("port", default=8090, help="Port of /livez and /readyz (and the original's /alive and /ready)."),
+    cfg.PortOpt(
+        "port", default=8090, help="Port of /livez and /readyz (and the original's /alive and /ready)."
+    ),
     _bind_address(),
 ]
 

@@ -32,11 +32,19 @@ class KuryrPortSpec(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One interface. ``vif`` is in the stored format of :mod:`kuryr.objects.vif`."""
+    """One interface. ``vif`` is in the stored format of :mod:`kuryr.objects.vif`.
+
+    What follows ``default`` is ours; the original did not write it, so it may be missing. ``security_groups`` None
+    means unknown. ``choice`` says in words why these subnets were taken.
+    """
 
     vif: Any = None
     default: bool = False
     reported_by: str = BY_NODE
+    project_id: str = ""
+    security_groups: list[str] | None = None
+    subnet_ids: list[str] = []
+    choice: str = ""
     conditions: list[Condition] = []
 
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit: finds this cluster's ports that have no owner, and removes them when that is sure."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+from oslo_config import cfg
+
+from kuryr.cloud.ports import Ports
+from kuryr.controller.metrics import Metrics
+from kuryr.drivers.inventory import PortInventory, Snapshot
+from kuryr.errors import KuryrError
+from kuryr.k8s.store import Store
+from kuryr.objects.kuryrport import KuryrPort
+from kuryr.objects.vif import InvalidVIF, decode
+
+LOG = logging.getLogger(__name__)
+
+SHARE = "audit"
+
+
+def orphans(snapshot: Snapshot, kuryrports: Iterable[KuryrPort]) -> set[str]:
+    """Ids of the ports that no KuryrPort has or is about to have. Pure.
+
+    A port of a KuryrPort that is not filled yet, or is being deleted, is about to be dealt with.
+    """
+    by_uid = {port.spec.pod_uid: port for port in kuryrports}
+    found = set()
+    for port_id, (_, who) in snapshot.ports.items():
+        if who.kind not in ("pod", "node"):
+            continue
+        owner = by_uid.get(who.uid)
+        if owner is None:
+            found.add(port_id)
+            continue
+        entry = owner.status.vifs.get(who.detail)
+        if owner.deleting or entry is None:
+            continue
+        try:
+            if decode(entry.vif).id != port_id:
+                found.add(port_id)
+        except InvalidVIF:
+            continue
+    return found
+
+
+class Suspects(msgspec.Struct):
+    """Ports that were found without an owner, each with the monotonic time when it was first. Pure."""
+
+    since: dict[str, float] = {}
+
+    def judge(self, found: set[str], now: float, grace: float) -> set[str]:
+        """Remember ``found`` and return those that were found before, at least ``grace`` seconds ago."""
+        sure = {port_id for port_id in found if now - self.since.get(port_id, now) >= grace}
+        self.since = {port_id: self.since.get(port_id, now) for port_id in found}
+        return sure
+
+
+class Audit:
+    """Runs every [kubernetes] audit_period seconds while this process holds the shard."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        inventory: PortInventory,
+        ports: Ports,
+        kuryrports: Store[KuryrPort],
+        may_write: Callable[[], None],
+        metrics: Metrics,
+    ) -> None:
+        self._conf = conf
+        self._inventory = inventory
+        self._ports = ports
+        self._kuryrports = kuryrports
+        self._may_write = may_write
+        self._metrics = metrics
+        self._suspects = Suspects()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, with nobody under suspicion."""
+        self._suspects = Suspects()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._stopping,), name="audit", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._stopping.set()
+
+    def _run(self, stopping: threading.Event) -> None:
+        while not stopping.wait(self._conf.kubernetes.audit_period):
+            try:
+                self.run_once()
+            except KuryrError as error:
+                LOG.warning("The audit could not be made: %s", error)
+            except Exception:
+                LOG.exception("The audit failed.")
+
+    def run_once(self) -> set[str]:
+        """One audit; the ids of the ports whose deletion was asked for.
+
+        :raises CloudError: where Neutron cannot list.
+        """
+        snapshot = self._inventory.refresh()
+        # The stores are newer than the listing: what was made in between is not in the listing at all.
+        found = orphans(snapshot, self._kuryrports.values())
+        self._metrics.audit_orphans.set(len(found))
+        sure = self._suspects.judge(found, time.monotonic(), self._conf.kubernetes.audit_grace)
+        for port_id in sorted(sure):
+            self._may_write()
+            port, who = snapshot.ports[port_id]
+            LOG.warning("Port %s of %s %s has no owner; deleting it.", port_id, who.kind, who.uid)
+            self._ports.delete(port_id, SHARE, project_id=port.project_id or None)
+            self._metrics.audit_deleted.inc()
+        return sure

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's metrics, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """Every metric, in ``registry``. The names that the original had keep their meaning."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self._depths: Mapping[str, Callable[[], int]] = {}
+        registry.register(self)
+        self.queue_latency = Histogram(
+            "kuryr_queue_latency_seconds",
+            "From a key's being queued (or due) to its being worked on.",
+            ["handler"],
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self.reconciles = Histogram(
+            "kuryr_reconcile_seconds",
+            "Reconciles: result is ok, waiting, the reason of an error, or bug.",
+            ["handler", "result"],
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self.kubernetes_calls = Histogram(
+            "kuryr_kubernetes_call_seconds",
+            "Calls to the Kubernetes API by operation and HTTP status.",
+            ["operation", "result"],
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self.cloud_calls = Histogram(
+            "kuryr_cloud_call_seconds",
+            "Calls to OpenStack by operation and HTTP status.",
+            ["operation", "result"],
+            buckets=CALL_BUCKETS,
+            registry=registry,
+        )
+        self.pod_stages = Histogram(
+            "kuryr_pod_stage_seconds",
+            "A pod's stages: kuryrport_allocated is from the KuryrPort being seen to its being filled.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.pod_creation = Histogram(
+            "kuryr_pod_creation_latency",
+            "From a KuryrPort being seen to its VIFs being allocated, in seconds.",
+            buckets=(1, 2.5, 5, 10, 20, 30, 60, 120),
+            registry=registry,
+        )
+        self.port_failures = Counter(
+            "kuryr_port_readiness",
+            "Times that a KuryrPort could not be filled as asked.",
+            registry=registry,
+        )
+        self.holding = Gauge(
+            "kuryr_shard_holding",
+            "1 where this process holds the shard's Lease.",
+            ["shard"],
+            registry=registry,
+        )
+        self.audit_orphans = Gauge(
+            "kuryr_audit_orphans", "Ports without an owner that the last audit found.", registry=registry
+        )
+        self.audit_deleted = Counter(
+            "kuryr_audit_deleted", "Ports without an owner that audits deleted.", registry=registry
+        )
+
+    def kubernetes_call(self, operation: str, result: str, seconds: float) -> None:
+        """A call to the Kubernetes API ended."""
+        self.kubernetes_calls.labels(operation, result).observe(seconds)
+
+    def cloud_call(self, operation: str, result: str, seconds: float) -> None:
+        """A call to OpenStack ended."""
+        self.cloud_calls.labels(operation, result).observe(seconds)
+
+    def pod_stage(self, stage: str, seconds: float) -> None:
+        """A pod's stage ended."""
+        self.pod_stages.labels(stage).observe(seconds)
+        if stage == "kuryrport_allocated":
+            self.pod_creation.observe(seconds)
+
+    def watch_depths(self, depths: Mapping[str, Callable[[], int]]) -> None:
+        """Show the depth of each handler's queue from now on."""
+        self._depths = depths
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Queue depths, read when they are asked for (prometheus_client's protocol of collectors)."""
+        family = GaugeMetricFamily("kuryr_queue_depth", "Keys that wait for a worker.", labels=["handler"])
+        for handler, depth in self._depths.items():
+            family.add_metric([handler], depth())
+        return [family]

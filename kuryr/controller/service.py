@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller: what is composed of what, and who does it when."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from typing import Any
+
+import cotyledon
+from oslo_config import cfg
+
+from kuryr import serving
+from kuryr.cloud.networks import Subnets
+from kuryr.cloud.ports import Ports
+from kuryr.cloud.security_groups import SecurityGroups
+from kuryr.cloud.session import Cloud
+from kuryr.controller import startup
+from kuryr.controller.audit import Audit
+from kuryr.controller.metrics import Metrics
+from kuryr.controller.pipeline import Pipeline
+from kuryr.drivers.inventory import PortInventory
+from kuryr.drivers.loading import Drivers
+from kuryr.drivers.types import DriverContext
+from kuryr.errors import Retry
+from kuryr.handlers.base import Context
+from kuryr.k8s.client import Client
+from kuryr.k8s.events import EventRecorder
+from kuryr.k8s.informer import Informer
+from kuryr.k8s.lease import LeaseElector
+from kuryr.k8s.settings import settings_from_conf
+from kuryr.k8s.store import Store
+from kuryr.objects.meta import Key
+from kuryr.objects.resources import KURYRPORTS, NAMESPACES, Resource
+
+LOG = logging.getLogger(__name__)
+
+COMPONENT = "kuryr-controller"
+SHARD = "kuryr-controller-0"
+PAUSE = 2.0
+"""Seconds between two tries to reach the API server at start."""
+
+
+class Controller:
+    """One process's controller: stands by with warm stores, and reconciles while it holds the shard."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._active = False
+        self._problems: list[str] = ["starting"]
+        self._informers: dict[Resource[Any], Informer[Any]] = {}
+        self.metrics = Metrics()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`."""
+        conf = self._conf
+        services = self._serve()
+        client = Client(settings_from_conf(conf), observe=self.metrics.kubernetes_call)
+        cluster = conf.kubernetes.cluster_name or self._cluster(client)
+        if cluster is None:
+            return
+        identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+        recorder = EventRecorder(client, COMPONENT, identity)
+        cloud = Cloud(conf, observe=self.metrics.cloud_call)
+        stores: dict[Resource[Any], Store[Any]] = {}
+        inventory = PortInventory(Ports(cloud), cluster, lambda: [conf.neutron_defaults.project])
+        subnets = Subnets(cloud)
+        drivers = Drivers(
+            DriverContext(
+                conf=conf,
+                cloud=cloud,
+                ports=Ports(cloud),
+                subnets=subnets,
+                security_groups=SecurityGroups(cloud),
+                inventory=inventory,
+                stores=stores,
+                cluster=cluster,
+            )
+        )
+        context = Context(
+            conf=conf,
+            client=client,
+            stores=stores,
+            recorder=recorder,
+            drivers=drivers,
+            subnets=subnets,
+            observe_stage=self.metrics.pod_stage,
+        )
+        handlers = {name: cls(context) for name, cls in startup.handler_classes(conf).items()}
+        resources = {KURYRPORTS, *(handler.resource for handler in handlers.values())}
+        for handler in handlers.values():
+            resources |= set(handler.watches())
+        for resource in resources:
+            informer = self._informers[resource] = Informer(client, resource)
+            stores[resource] = informer.store
+        pipeline = Pipeline(handlers, self._informers, self.metrics, conf.kubernetes.reconcile_threads)
+        for informer in self._informers.values():
+            informer.start()
+        threading.Thread(
+            target=self._check, args=(client, cloud, drivers), name="startup-checks", daemon=True
+        ).start()
+        elector = LeaseElector(
+            client,
+            conf.kubernetes.lease_namespace,
+            SHARD,
+            identity,
+            on_acquired=lambda: self._want(True),
+            on_lost=lambda: self._want(False),
+        )
+        client.fence = elector.may_write
+        audit = Audit(conf, inventory, Ports(cloud), stores[KURYRPORTS], elector.may_write, self.metrics)
+        if self._synced():
+            elector.start()
+            self._hold_and_let_go(pipeline, drivers, audit)
+        elector.stop()
+        recorder.flush(2)
+        recorder.stop()
+        for informer in self._informers.values():
+            informer.stop()
+        cloud.close(1)
+        for service in services:
+            service.stop()
+
+    def _hold_and_let_go(self, pipeline: Pipeline, drivers: Drivers, audit: Audit) -> None:
+        while not self._stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping.is_set() or self._wanted != self._active)
+                wanted = self._wanted and not self._stopping.is_set()
+            if wanted and not self._active:
+                for driver in drivers.all():
+                    driver.start()
+                pipeline.start()
+                audit.start()
+                self._active = True
+                self.metrics.holding.labels(SHARD).set(1)
+            elif not wanted and self._active:
+                # What is in work may finish while the Lease is still ours; then another may begin.
+                audit.stop()
+                if not pipeline.stop(self._conf.kubernetes.graceful_timeout - 5):
+                    LOG.warning("Work in flight was abandoned; the next holder finds and completes it.")
+                for driver in drivers.all():
+                    driver.stop()
+                self._active = False
+                self.metrics.holding.labels(SHARD).set(0)
+
+    def _want(self, holding: bool) -> None:
+        with self._changed:
+            self._wanted = holding
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End gracefully; :meth:`run` returns when all is given back."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _cluster(self, client: Client) -> str | None:
+        """The UID of kube-system, which is as old as the cluster; None where told to stop before the API answers."""
+        while not self._stopping.is_set():
+            try:
+                return client.get(NAMESPACES, Key("", "kube-system")).metadata.uid
+            except Retry as error:
+                self._problems = [str(error)]
+                LOG.warning("Waiting for the Kubernetes API: %s", error)
+                self._stopping.wait(PAUSE)
+        return None
+
+    def _synced(self) -> bool:
+        while not self._stopping.is_set():
+            if all(informer.wait_synced(0.5) for informer in self._informers.values()):
+                return True
+        return False
+
+    def _check(self, client: Client, cloud: Cloud, drivers: Drivers) -> None:
+        self._problems = startup.check_all(self._conf, client, cloud, drivers)
+
+    # Health
+
+    def _serve(self) -> list[serving.HTTPService]:
+        conf = self._conf
+        live, ready = serving.health(self._not_live), serving.health(self._not_ready)
+        services = [
+            serving.HTTPService(
+                "health",
+                conf.health_server.bind_address,
+                conf.health_server.port,
+                {"/livez": live, "/alive": live, "/readyz": ready, "/ready": ready},
+            ),
+            serving.HTTPService(
+                "metrics",
+                conf.prometheus_exporter.bind_address,
+                conf.prometheus_exporter.controller_exporter_port,
+                {"/metrics": serving.metrics(self.metrics.registry)},
+            ),
+        ]
+        for service in services:
+            service.start()
+        return services
+
+    def _not_live(self) -> list[str]:
+        # Trouble outside, or with one object, is no reason to be restarted.
+        return []
+
+    def _not_ready(self) -> list[str]:
+        unsynced = sorted(
+            resource.plural for resource, informer in self._informers.items() if not informer.synced
+        )
+        return [*self._problems, *(f"the {plural} are not listed yet" for plural in unsynced)]
+
+
+class ControllerService(cotyledon.Service):  # type: ignore[misc]
+    """A worker process under cotyledon."""
+
+    name = "kuryr-k8s-controller"
+
+    def __init__(self, worker_id: int, conf: cfg.ConfigOpts) -> None:
+        super().__init__(worker_id)
+        self._conf = conf
+        self._controller = Controller(conf)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Run the controller (cotyledon calls it in a thread of the worker process)."""
+        try:
+            self._controller.run()
+        finally:
+            self._ended.set()
+
+    def terminate(self) -> None:
+        """Stop, in flight work first (cotyledon calls it at SIGTERM)."""
+        self._controller.stop()
+        self._ended.wait(self._conf.kubernetes.graceful_timeout)
+
+    def reload(self) -> None:
+        """Read mutable options again (cotyledon calls it at SIGHUP)."""
+        changed = self._conf.mutate_config_files()
+        LOG.info("Configuration read again: %d options changed.", len(changed))

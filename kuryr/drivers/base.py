@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every driver kind's contract.
+
+A driver answers one question. It is a class behind an entry point of ``kuryr.drivers.<kind>``, chosen by the option
+``[kubernetes] <kind>_driver``, and made once in each controller process with a :class:`DriverContext`.
+
+Common to all kinds:
+
+* Methods are called from many threads at a time, for different objects; never twice at a time for one object.
+* A method may be called again for the same object, at any time and after a restart: answers must be the same while
+  nothing changed, and asking for what is already there must find it.
+* To wait for the cloud, start the call and raise :class:`kuryr.errors.WaitFor`; the object is reconciled again when the
+  call completes, and the method is then called again. Blocking works too, but holds a thread of the pipeline.
+* Errors are those of :mod:`kuryr.errors`: ``Retry`` and ``CloudError`` are told on the object and tried again,
+  ``Terminal`` is told and left alone until the object changes. Anything else counts as a bug of the driver: it is logged
+  with its trace, and hurts no other object.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from oslo_config import cfg
+
+from kuryr.drivers.types import (
+    AdditionalVIF,
+    Affected,
+    Allocation,
+    Choice,
+    DriverContext,
+    FixedIP,
+    Owner,
+    Release,
+    VIFRequest,
+)
+from kuryr.objects.core import Node, Pod
+from kuryr.objects.meta import KubernetesObject
+from kuryr.objects.resources import Resource
+
+__all__ = [
+    "AdditionalVIF",
+    "Affected",
+    "Allocation",
+    "Choice",
+    "Driver",
+    "DriverContext",
+    "FixedIP",
+    "MultiVIFDriver",
+    "Owner",
+    "PodSecurityGroupsDriver",
+    "PodSubnetsDriver",
+    "PodVIFDriver",
+    "ProjectDriver",
+    "Release",
+    "VIFPoolDriver",
+    "VIFRequest",
+]
+
+
+class Driver(abc.ABC):
+    """What all kinds share."""
+
+    kind: ClassVar[str]
+    """The kind: entry points of it are in ``kuryr.drivers.<kind>``."""
+
+    OPTS: ClassVar[Sequence[tuple[str, Sequence[cfg.Opt]]]] = ()
+    """Options of the driver's own: groups and what they hold. Registered before the driver is made."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self.context = context
+
+    def validate(self) -> Iterable[str]:
+        """Tell what keeps the driver from working here, one sentence each, naming the option and what was expected.
+
+        Called once, at start, with the stores empty. It may ask the cloud and block. An unreachable cloud is not a
+        problem to tell (raise ``CloudUnavailable``); an id that does not exist there is.
+        """
+        return ()
+
+    def watches(self) -> Mapping[Resource[Any], Affected]:
+        """Kinds whose objects the answers depend on, with the keys of the KuryrPorts that each such object affects.
+
+        The kinds are then in ``context.stores``, and the named KuryrPorts are reconciled when an object changes.
+        """
+        return {}
+
+    def start(self) -> None:
+        """Begin background work. Called when this process takes over its shard, with all stores synced."""
+
+    def stop(self) -> None:
+        """End background work within a second or two: this process reconciles no more. ``start`` may follow."""
+
+
+class ProjectDriver(Driver):
+    """Which OpenStack project owns what is made for an object.
+
+    Kinds ``pod_project``, ``service_project``, ``namespace_project`` and ``network_policy_project`` share this contract.
+    """
+
+    kind = "pod_project"
+
+    @abc.abstractmethod
+    def project(self, obj: KubernetesObject) -> str:
+        """Id of the project of a Pod, Service, Namespace or NetworkPolicy. Must be cheap: asked at each reconcile.
+
+        :raises Terminal: where the object names a project that cannot be used.
+        """
+
+
+class PodSubnetsDriver(Driver):
+    """Which subnets a pod's default VIF may get its addresses from."""
+
+    kind = "pod_subnets"
+
+    @abc.abstractmethod
+    def choices(self, pod: Pod, project_id: str) -> Sequence[Choice]:
+        """Candidates, the preferred one first; at least one. Asked at each reconcile, so from stores and caches.
+
+        A candidate that turns out to be full, or in conflict, is passed over for the next.
+
+        :raises Retry: where none can be told yet; the reason is shown on the pod.
+        """
+
+    @abc.abstractmethod
+    def node_choices(self, node: Node) -> Sequence[Choice]:
+        """The same for a node's own port."""
+
+    @abc.abstractmethod
+    def subnet_ids(self) -> Iterable[str]:
+        """Ids of all subnets that pods may be on now: nodes hold routes to them."""
+
+
+class PodSecurityGroupsDriver(Driver):
+    """Which security groups a pod's VIFs have."""
+
+    kind = "pod_security_groups"
+
+    @abc.abstractmethod
+    def security_groups(self, pod: Pod, project_id: str) -> Sequence[str]:
+        """Ids. Asked at each reconcile: where the answer differs from what a port has, the port is changed."""
+
+    def node_security_groups(self, node: Node) -> Sequence[str]:
+        """Ids of those of a node's own port; empty: as [node_port] security_groups says."""
+        return ()
+
+
+class PodVIFDriver(Driver):
+    """How a VIF is made, changed and released."""
+
+    kind = "pod_vif"
+
+    needs_host_ovs: ClassVar[bool] = True
+    """Whether VIFs are plugged into the Open vSwitch of the node itself (nested ones are not)."""
+
+    @abc.abstractmethod
+    def request_vif(self, request: VIFRequest, choice: Choice) -> Allocation:
+        """Make (or find again) the VIF of ``request.owner`` and ``request.ifname`` on ``choice``.
+
+        The identity (owner's UID and interface name) must be part of the creating call, and a VIF that an earlier,
+        interrupted request made must be found by it and returned. Called until it returns; then :meth:`settled` is.
+
+        :raises SubnetFull, AddressInUse, QuotaExceeded: the next candidate is tried.
+        :raises WaitFor: while calls are under way.
+        """
+
+    def settled(self, request: VIFRequest) -> None:
+        """Forget what was remembered of a request: its result is written down."""
+
+    @abc.abstractmethod
+    def abandon(self, owner: Owner) -> None:
+        """The owner's requests will not be repeated: whatever they made, or are making, is given back in the background."""
+
+    @abc.abstractmethod
+    def release_vif(self, release: Release) -> None:
+        """Give the VIF back. What is already gone is a success.
+
+        :raises WaitFor: while calls are under way; called again until it returns.
+        """
+
+    @abc.abstractmethod
+    def update_security_groups(self, allocation: Allocation, groups: Sequence[str], share: str) -> None:
+        """Set the groups of a VIF that exists.
+
+        :raises WaitFor: while calls are under way; called again until it returns.
+        """
+
+    def is_up(self, allocation: Allocation) -> bool:
+        """Whether the VIF carries traffic; asked only where ``reported_by`` is ``controller``. From shared, batched
+        queries, never one call a VIF."""
+        return True
+
+
+class VIFPoolDriver(PodVIFDriver):
+    """Ready VIFs in front of a :class:`PodVIFDriver`; asked instead of it, with the same contract.
+
+    A pool hit returns at once, with no call to the cloud before the pod runs.
+    """
+
+    kind = "vif_pool"
+
+    supported_vif_drivers: ClassVar[frozenset[str] | None] = None
+    """Names of pod_vif drivers that the pool can keep VIFs of; None: any."""
+
+    def __init__(self, context: DriverContext, vif_driver: PodVIFDriver) -> None:
+        super().__init__(context)
+        self.vif_driver = vif_driver
+
+
+class MultiVIFDriver(Driver):
+    """Which further interfaces a pod has."""
+
+    kind = "multi_vif"
+
+    @abc.abstractmethod
+    def additional_vifs(self, pod: Pod, project_id: str) -> Sequence[AdditionalVIF]:
+        """The pod's interfaces beside the first, in order.
+
+        :raises Terminal: where the pod asks for something invalid; the pod then gets no further interface.
+        """

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster's ports as Neutron lists them: one paged listing at take-over, one at each audit."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+
+import msgspec
+
+from kuryr.cloud import identity
+from kuryr.cloud.ports import Port, Ports
+from kuryr.errors import KuryrError, WaitFor
+
+LOG = logging.getLogger(__name__)
+
+OWNERS = (identity.POD, identity.NODE)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What one listing found: this cluster's ports with their identities. ``taken_at``: when it began, monotonic."""
+
+    taken_at: float
+    ports: dict[str, tuple[Port, identity.Identity]]
+
+
+class PortInventory:
+    """Knows which ports exist that are marked as this cluster's.
+
+    After a take-over, ports may exist that no KuryrPort names, because their maker was killed before it could write
+    them down. :meth:`take` finds those by identity, so that asking for a VIF again makes no second port.
+
+    :param projects: ids of the projects to list.
+    """
+
+    def __init__(self, ports: Ports, cluster: str, projects: Callable[[], Iterable[str]]) -> None:
+        self._ports = ports
+        self._cluster = cluster
+        self._projects = projects
+        self._lock = threading.Lock()
+        self._first: Future[None] | None = None
+        self._found: dict[tuple[str, str], list[Port]] = {}
+
+    def refresh(self) -> Snapshot:
+        """List now, blocking.
+
+        :raises CloudError: where the listing fails.
+        """
+        taken_at = time.monotonic()
+        ports: dict[str, tuple[Port, identity.Identity]] = {}
+        for project in self._projects():
+            for page in self._ports.list_pages(project or None, device_owner=list(OWNERS)):
+                for port in page:
+                    who = identity.parse(port.description or "")
+                    if who is not None and who.cluster == self._cluster:
+                        ports[port.id] = (port, who)
+        return Snapshot(taken_at, ports)
+
+    def begin(self) -> None:
+        """Start the listing of a take-over in the background; what was known before is forgotten."""
+        with self._lock:
+            self._found = {}
+            self._first = None
+            self._start()
+
+    def _start(self) -> Future[None]:
+        future: Future[None] = Future()
+        self._first = future
+        threading.Thread(target=self._load, args=(future,), name="inventory", daemon=True).start()
+        return future
+
+    def _load(self, future: Future[None]) -> None:
+        try:
+            snapshot = self.refresh()
+        except Exception as error:
+            if not isinstance(error, KuryrError):
+                LOG.exception("The listing of this cluster's ports failed.")
+            future.set_exception(error)
+            return
+        found: dict[tuple[str, str], list[Port]] = {}
+        for port, who in snapshot.ports.values():
+            found.setdefault((who.uid, who.detail), []).append(port)
+        with self._lock:
+            self._found = found
+        LOG.info("Neutron has %d ports of this cluster.", len(snapshot.ports))
+        future.set_result(None)
+
+    def ready(self) -> None:
+        """Return when the listing of the take-over is there.
+
+        :raises WaitFor: while it is under way.
+        :raises CloudError: where it failed; the next call begins it anew.
+        """
+        with self._lock:
+            future = self._first or self._start()
+            if not future.done():
+                raise WaitFor([future], "waiting for the listing of this cluster's ports")
+            if future.exception() is not None:
+                self._first = None
+        future.result()
+
+    def take(self, uid: str, detail: str) -> list[Port]:
+        """The ports of that owner and interface which were there at take-over; each is handed out once.
+
+        :raises WaitFor, CloudError: as :meth:`ready`.
+        """
+        self.ready()
+        with self._lock:
+            return self._found.pop((uid, detail), [])
+
+    def take_all(self, uid: str) -> list[Port]:
+        """All ports of that owner which were there at take-over and were not handed out yet; none before it is ready."""
+        with self._lock:
+            keys = [key for key in self._found if key[0] == uid]
+            return [port for key in keys for port in self._found.pop(key)]

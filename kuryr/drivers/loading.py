@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding drivers and handlers by name, with errors that list the valid ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import EntryPoint
+from typing import Any, cast
+
+from oslo_config import cfg
+from stevedore import ExtensionManager
+
+from kuryr.drivers.base import (
+    Driver,
+    MultiVIFDriver,
+    PodSecurityGroupsDriver,
+    PodSubnetsDriver,
+    PodVIFDriver,
+    ProjectDriver,
+    VIFPoolDriver,
+)
+from kuryr.drivers.types import DriverContext
+from kuryr.errors import ConfigurationError
+
+NAMESPACE = "kuryr.drivers."
+
+
+def entry_points(namespace: str) -> dict[str, list[EntryPoint]]:
+    """Name → entry points of that name (several where packages clash)."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry_point in ExtensionManager(namespace=namespace, invoke_on_load=False).list_entry_points():
+        known = found.setdefault(entry_point.name, [])
+        if entry_point not in known:
+            known.append(entry_point)
+    return found
+
+
+def load_class(namespace: str, name: str, option: str, base: type[Any]) -> type[Any]:
+    """The class that ``name`` stands for.
+
+    :param option: what to blame, for instance ``[kubernetes] vif_pool_driver``.
+    :raises ConfigurationError: for an unknown or doubly defined name, a class that cannot be imported or is not a ``base``.
+    """
+    found = entry_points(namespace)
+    if name not in found:
+        valid = ", ".join(sorted(found)) or "none is installed"
+        raise ConfigurationError(f"{option}: {name!r} is not known. Valid names: {valid}.")
+    if len(found[name]) > 1:
+        packages = ", ".join(sorted(ep.dist.name if ep.dist else ep.value for ep in found[name]))
+        raise ConfigurationError(
+            f"{option}: {name!r} is defined by several packages ({packages}). Remove all but one."
+        )
+    entry_point = found[name][0]
+    try:
+        loaded = entry_point.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"{option}: {name!r} cannot be loaded from {entry_point.value}: {type(error).__name__}: {error}"
+        ) from error
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        raise ConfigurationError(
+            f"{option}: {name!r} ({entry_point.value}) is not a {base.__module__}.{base.__name__}."
+        )
+    missing = sorted(getattr(loaded, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigurationError(
+            f"{option}: {name!r} ({entry_point.value}) lacks {', '.join(missing)} of {base.__name__}."
+        )
+    return loaded
+
+
+def register_options(conf: cfg.ConfigOpts, driver: type[Driver]) -> None:
+    """Register the driver's own options."""
+    for group, opts in driver.OPTS:
+        conf.register_opts(list(opts), group=group)
+
+
+class Drivers:
+    """The drivers of the pod's path, made and matched with each other.
+
+    :raises ConfigurationError: where any option names what cannot be used; all of them are told at once.
+    """
+
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
+        self._problems: list[str] = []
+        self._vif_drivers: dict[str, PodVIFDriver] = {}
+        conf = context.conf.kubernetes
+        self.pod_project = cast(
+            ProjectDriver, self._make("pod_project", conf.pod_project_driver, ProjectDriver)
+        )
+        self.pod_subnets = cast(
+            PodSubnetsDriver, self._make("pod_subnets", conf.pod_subnets_driver, PodSubnetsDriver)
+        )
+        self.pod_security_groups = cast(
+            PodSecurityGroupsDriver,
+            self._make("pod_security_groups", conf.pod_security_groups_driver, PodSecurityGroupsDriver),
+        )
+        self.pod_vif = cast(PodVIFDriver, self._make("pod_vif", conf.pod_vif_driver, PodVIFDriver))
+        self.vif_pool = cast(VIFPoolDriver, self._make_pool(conf.vif_pool_driver, conf.pod_vif_driver))
+        self.multi_vif = [
+            cast(MultiVIFDriver, driver)
+            for name in conf.multi_vif_drivers
+            if (driver := self._make("multi_vif", name, MultiVIFDriver, "multi_vif_drivers")) is not None
+        ]
+        if self._problems:
+            raise ConfigurationError("\n".join(self._problems))
+        self._vif_drivers[conf.pod_vif_driver] = self.vif_pool
+
+    def _make(
+        self, kind: str, name: str, base: type[Driver], option: str | None = None, *args: Any
+    ) -> Driver | None:
+        try:
+            cls = load_class(NAMESPACE + kind, name, f"[kubernetes] {option or kind + '_driver'}", base)
+            register_options(self._context.conf, cls)
+            return cast(Driver, cls(self._context, *args))
+        except ConfigurationError as error:
+            self._problems.append(str(error))
+            return None
+
+    def _make_pool(self, name: str, vif_driver: str) -> Driver | None:
+        if self.pod_vif is None:
+            return None
+        pool = self._make("vif_pool", name, VIFPoolDriver, None, self.pod_vif)
+        if isinstance(pool, VIFPoolDriver):
+            supported = pool.supported_vif_drivers
+            if supported is not None and vif_driver not in supported:
+                self._problems.append(
+                    f"[kubernetes] vif_pool_driver: {name!r} cannot keep VIFs of pod_vif_driver {vif_driver!r}, "
+                    f"only of: {', '.join(sorted(supported))}."
+                )
+        return pool
+
+    def vif_driver(self, name: str = "") -> PodVIFDriver:
+        """The driver to ask for VIFs: the pool in front of the configured one, or another pod_vif driver by name.
+
+        :raises ConfigurationError: where ``name`` is not known.
+        """
+        name = name or self._context.conf.kubernetes.pod_vif_driver
+        if name not in self._vif_drivers:
+            cls = load_class(NAMESPACE + "pod_vif", name, f"pod_vif driver {name!r}", PodVIFDriver)
+            register_options(self._context.conf, cls)
+            self._vif_drivers[name] = cls(self._context)
+        return self._vif_drivers[name]
+
+    def all(self) -> list[Driver]:
+        """Every driver, once."""
+        fixed: list[Driver] = [
+            self.pod_project,
+            self.pod_subnets,
+            self.pod_security_groups,
+            self.pod_vif,
+            self.vif_pool,
+            *self.multi_vif,
+        ]
+        return fixed + [driver for driver in self._vif_drivers.values() if driver not in fixed]
+
+
+def duplicates(names: list[str]) -> list[str]:
+    """Names that stand more than once in a list option."""
+    return [name for name, count in Counter(names).items() if count > 1]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pod_vif_driver = neutron-vif``: a Neutron port for each VIF, bound to the pod's node."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from kuryr.cloud import identity
+from kuryr.cloud.calls import CallBook
+from kuryr.cloud.networks import SubnetInfo
+from kuryr.cloud.ports import FixedIP, Port, PortRequest
+from kuryr.drivers.base import Allocation, Choice, DriverContext, Owner, PodVIFDriver, Release, VIFRequest
+from kuryr.drivers.pod_vif.translate import UnusablePort, vif_of
+from kuryr.errors import CloudNotFound, CloudThrottled, CloudUnavailable, WaitFor
+
+LOG = logging.getLogger(__name__)
+
+DEVICE_OWNERS = {"Pod": identity.POD, "Node": identity.NODE}
+
+
+class NeutronVIF(PodVIFDriver):
+    """One port creation a VIF and no read, unless an earlier creation's outcome is unknown."""
+
+    def __init__(self, context: DriverContext) -> None:
+        super().__init__(context)
+        self._calls = CallBook()
+        self._lock = threading.Lock()
+        # Creations by owner, so that what is under way when the owner goes is given back.
+        self._requests: dict[str, set[Hashable]] = {}
+        # Creations whose outcome is unknown: looked for before the next try.
+        self._doubtful: set[Hashable] = set()
+
+    def validate(self) -> Iterable[str]:
+        """Tell where the user cannot bind ports to hosts."""
+        return ()
+
+    def start(self) -> None:
+        """List the cluster's ports, so that what an earlier holder made is found again."""
+        self.context.inventory.begin()
+
+    def request_vif(self, request: VIFRequest, choice: Choice) -> Allocation:
+        """Make the port, or find the one that an earlier try made."""
+        subnets = self._subnets(request, choice)
+        port = self._port(request, choice, subnets[0].network.id)
+        conf = self.context.conf.neutron_defaults
+        try:
+            vif = vif_of(port, subnets, default_bridge=conf.ovs_bridge, mtu=conf.network_device_mtu)
+        except UnusablePort:
+            # Nothing is left behind: the next try makes another, which is then bound (or not) anew.
+            self.abandon(request.owner)
+            raise
+        return Allocation(
+            vif=vif,
+            project_id=request.project_id,
+            security_groups=tuple(sorted(request.security_groups)),
+            subnet_ids=choice.subnet_ids,
+            reason=choice.reason,
+        )
+
+    def _subnets(self, request: VIFRequest, choice: Choice) -> list[SubnetInfo]:
+        share = request.owner.share
+        calls = [self.context.subnets.get(subnet_id, share=share) for subnet_id in choice.subnet_ids]
+        if waiting := [call for call in calls if not call.done()]:
+            raise WaitFor(waiting, "waiting for Neutron to describe the subnets")
+        return [call.result() for call in calls]
+
+    def _port(self, request: VIFRequest, choice: Choice, network_id: str) -> Port:
+        owner = request.owner
+        call = ("create", owner.uid, request.ifname, choice)
+        with self._lock:
+            started = call in self._requests.setdefault(owner.uid, set())
+        if not started:
+            for port in self.context.inventory.take(owner.uid, request.ifname):
+                if _fits(port, request, choice):
+                    LOG.info("Took port %s of %s over.", port.id, owner.key)
+                    self._remember(owner.uid, call)
+                    return self._calls.run(call, partial(_done, port))
+                self._discard(port, owner.share)
+        self._remember(owner.uid, call)
+        if call in self._doubtful and (found := self._look_again(request, choice)) is not None:
+            self._doubtful.discard(call)
+            return self._calls.run(call, partial(_done, found))
+        self._doubtful.discard(call)
+        try:
+            return self._calls.run(call, lambda: self._create(request, choice, network_id))
+        except CloudThrottled:
+            raise
+        except CloudUnavailable:
+            self._doubtful.add(call)
+            raise
+        except CloudNotFound:
+            for subnet_id in choice.subnet_ids:
+                self.context.subnets.refresh(subnet_id)
+            raise
+
+    def _remember(self, uid: str, call: Hashable) -> None:
+        with self._lock:
+            self._requests.setdefault(uid, set()).add(call)
+
+    def _look_again(self, request: VIFRequest, choice: Choice) -> Port | None:
+        owner = request.owner
+        call = ("find", owner.uid, request.ifname)
+        found = self._calls.run(
+            call,
+            lambda: self.context.ports.find(request.project_id, device_id=owner.uid, share=owner.share),
+        )
+        self._calls.forget(call)
+        mine = self._description(owner, request.ifname)
+        return next(
+            (port for port in found if port.description == mine and _fits(port, request, choice)), None
+        )
+
+    def _create(self, request: VIFRequest, choice: Choice, network_id: str) -> Future[Port]:
+        owner = request.owner
+        conf = self.context.conf
+        return self.context.ports.create(
+            PortRequest(
+                network_id=choice.network_id or network_id,
+                project_id=request.project_id,
+                fixed_ips=tuple(FixedIP(ip.subnet_id, ip.address) for ip in choice.fixed_ips),
+                security_groups=request.security_groups,
+                device_id=owner.uid,
+                device_owner=DEVICE_OWNERS[owner.kind],
+                description=self._description(owner, request.ifname),
+                name=str(owner.key) if conf.kubernetes.port_debug else "",
+                host_id=owner.node,
+                mac_address=choice.mac_address,
+                tags=tuple(conf.neutron_defaults.resource_tags),
+                share=owner.share,
+            )
+        )
+
+    def _description(self, owner: Owner, ifname: str) -> str:
+        return identity.description(self.context.cluster, owner.kind.lower(), owner.uid, ifname)
+
+    def settled(self, request: VIFRequest) -> None:
+        """Forget the request's calls."""
+        with self._lock:
+            calls = self._requests.get(request.owner.uid)
+            if calls is None:
+                return
+            mine = {call for call in calls if isinstance(call, tuple) and call[2] == request.ifname}
+            calls -= mine
+            if not calls:
+                del self._requests[request.owner.uid]
+        for call in mine:
+            self._calls.forget(call)
+            self._doubtful.discard(call)
+
+    def abandon(self, owner: Owner) -> None:
+        """Delete what the owner's requests made, when they are through."""
+        with self._lock:
+            calls = self._requests.pop(owner.uid, set())
+        for call in calls:
+            self._doubtful.discard(call)
+            future = self._calls.forget(call)
+            if future is not None:
+                future.add_done_callback(lambda done: self._discard_result(done, owner.share))
+        for port in self.context.inventory.take_all(owner.uid):
+            self._discard(port, owner.share)
+
+    def _discard_result(self, done: Future[Port], share: str) -> None:
+        # An unknown outcome is left to the audit.
+        if not done.cancelled() and done.exception() is None:
+            self._discard(done.result(), share)
+
+    def _discard(self, port: Port, share: str) -> None:
+        LOG.info("Port %s is not needed any more; deleting it.", port.id)
+        self.context.ports.delete(port.id, share, project_id=port.project_id or None)
+
+    def release_vif(self, release: Release) -> None:
+        """Delete the port."""
+        port_id, share = release.vif.id, release.owner.share
+        call = ("delete", port_id)
+        self._calls.run(
+            call, lambda: self.context.ports.delete(port_id, share, project_id=release.project_id or None)
+        )
+        self._calls.forget(call)
+
+    def update_security_groups(self, allocation: Allocation, groups: Sequence[str], share: str) -> None:
+        """Set the port's groups."""
+        call = ("groups", allocation.vif.id, tuple(sorted(groups)))
+        self._calls.run(
+            call,
+            lambda: self.context.ports.update(
+                allocation.vif.id,
+                project_id=allocation.project_id or None,
+                share=share,
+                security_groups=tuple(groups),
+            ),
+        )
+        self._calls.forget(call)
+
+
+def _done(port: Port) -> Future[Port]:
+    future: Future[Port] = Future()
+    future.set_result(port)
+    return future
+
+
+def _fits(port: Port, request: VIFRequest, choice: Choice) -> bool:
+    """Whether a port that is there is what ``choice`` would make."""
+    return (
+        port.host_id == request.owner.node
+        and {ip.subnet_id for ip in port.fixed_ips} == set(choice.subnet_ids)
+        and all(FixedIP(ip.subnet_id, ip.address) in port.fixed_ips for ip in choice.fixed_ips if ip.address)
+        and set(port.security_groups) == set(request.security_groups)
+    )

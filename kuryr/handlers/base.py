@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of handlers.
+
+A handler reconciles the objects of one kind. It is level-triggered: ``reconcile`` is given a key, looks at the latest
+state in the stores, compares what should be with what is, and does nothing where they are equal. It never lists the API,
+never sleeps, and never calls another handler: handlers meet through objects in the API only. It is a class behind an
+entry point of ``kuryr.handlers``, named in ``[kubernetes] enabled_handlers``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from oslo_config import cfg
+
+from kuryr.drivers.loading import Drivers
+from kuryr.drivers.types import Affected, Stores
+from kuryr.errors import KuryrError
+from kuryr.objects.meta import Key, KubernetesObject
+from kuryr.objects.resources import Resource
+
+if TYPE_CHECKING:
+    from kuryr.cloud.networks import Subnets
+    from kuryr.k8s.client import Client
+    from kuryr.k8s.events import EventRecorder
+
+ObserveStage = Callable[[str, float], None]
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a handler may use. ``observe_stage(stage, seconds)`` feeds the metric of a pod's stages."""
+
+    conf: cfg.ConfigOpts
+    client: Client
+    stores: Stores
+    recorder: EventRecorder
+    drivers: Drivers
+    subnets: Subnets
+    observe_stage: ObserveStage
+
+
+class Handler(abc.ABC):
+    """A reconciler of one kind."""
+
+    resource: ClassVar[Resource[Any]]
+    """The kind whose keys :meth:`reconcile` is given; every change of such an object brings its key."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def watches(self) -> Mapping[Resource[Any], Affected]:
+        """Other kinds that matter, each with a function from a changed object to the keys to reconcile."""
+        return {}
+
+    def shard_key(self, key: Key) -> str:
+        """What decides which shard the key is in: by default its namespace."""
+        return key.namespace
+
+    @abc.abstractmethod
+    def reconcile(self, key: Key) -> float | None:
+        """Bring the object of ``key`` (or what is left of it, where the store has none) to what it should be.
+
+        Runs in one of several threads, never twice at a time for one key.
+
+        :returns: seconds after which to look again although nothing changed, or None.
+        :raises WaitFor: to be called again when one of its calls completes.
+        :raises Retry, Terminal: told by :meth:`report`; a Retry is called again with back-off.
+        """
+
+    def report(self, key: Key, error: KuryrError) -> None:
+        """Tell people about an error of ``key``: by default an Event on the object. Must not raise ``KuryrError``."""
+        obj = self.context.stores[self.resource].get(key)
+        if obj is not None:
+            self.event(obj, error)
+
+    def event(self, obj: KubernetesObject, error: KuryrError) -> None:
+        """A Warning Event on ``obj`` that says what is wrong."""
+        if self.context.conf.kubernetes.use_events:
+            self.context.recorder.event(obj, error.reason, str(error), type="Warning")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trying the candidates of a VIF in order, over as many reconciles as their calls take."""
+
+from __future__ import annotations
+
+import threading
+
+from kuryr.drivers.base import PodVIFDriver
+from kuryr.drivers.types import Allocation, Choice, VIFRequest
+from kuryr.errors import AddressInUse, CloudError, QuotaExceeded, SubnetFull
+
+PASSED_OVER = (SubnetFull, AddressInUse, QuotaExceeded)
+
+
+class Chooser:
+    """Remembers, for each VIF that is being made, which candidates were tried in vain."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failed: dict[tuple[str, str], list[tuple[Choice, CloudError]]] = {}
+
+    def allocate(self, request: VIFRequest, driver: PodVIFDriver) -> Allocation:
+        """The first candidate that works.
+
+        :raises CloudError: where none did: the error of the only one, or one that names all; then all are tried again.
+        :raises WaitFor: while a candidate's calls are under way.
+        """
+        identity = (request.owner.uid, request.ifname)
+        with self._lock:
+            failed = list(self._failed.get(identity, ()))
+        tried = [choice for choice, _ in failed]
+        for choice in request.choices:
+            if choice in tried:
+                continue
+            try:
+                allocation = driver.request_vif(request, choice)
+            except PASSED_OVER as error:
+                failed.append((choice, error))
+                with self._lock:
+                    self._failed[identity] = failed
+                continue
+            if failed:
+                passed = "; ".join(f"{choice.reason}: {error}" for choice, error in failed)
+                allocation = _with_reason(allocation, f"{allocation.reason} (passed over {passed})")
+            return allocation
+        self.forget(request.owner.uid, request.ifname)
+        raise _all_failed(failed)
+
+    def forget(self, uid: str, ifname: str) -> None:
+        """The VIF is made, or no longer wanted."""
+        with self._lock:
+            self._failed.pop((uid, ifname), None)
+
+
+def _with_reason(allocation: Allocation, reason: str) -> Allocation:
+    return Allocation(
+        vif=allocation.vif,
+        project_id=allocation.project_id,
+        security_groups=allocation.security_groups,
+        subnet_ids=allocation.subnet_ids,
+        reason=reason,
+        reported_by=allocation.reported_by,
+    )
+
+
+def _all_failed(failed: list[tuple[Choice, CloudError]]) -> CloudError:
+    last = failed[-1][1]
+    if len(failed) == 1:
+        return last
+    text = "; ".join(f"{choice.reason}: {error}" for choice, error in failed)
+    return type(last)(f"no candidate worked: {text}", status=last.status, operation=last.operation)

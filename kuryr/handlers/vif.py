@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``vif``: a KuryrPort for every pod that needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kuryr.drivers.types import Affected
+from kuryr.errors import Terminal
+from kuryr.handlers.base import Handler
+from kuryr.k8s.errors import Conflict, NotFound
+from kuryr.objects.core import Pod
+from kuryr.objects.kuryrport import FINALIZER, NODE_LABEL, KuryrPort
+from kuryr.objects.meta import Key, KubernetesObject
+from kuryr.objects.resources import KURYRPORTS, PODS, Resource
+
+
+def needs_port(pod: Pod) -> bool:
+    """Whether the pod uses the pod network now: scheduled, not on the host's network, not completed."""
+    return bool(pod.spec.node_name) and not pod.spec.host_network and not pod.completed
+
+
+def kuryrport_for(pod: Pod) -> dict[str, Any]:
+    """The KuryrPort to create for a pod: its UID and node, and nothing else of it."""
+    return {
+        "apiVersion": KURYRPORTS.api_version,
+        "kind": KURYRPORTS.kind,
+        "metadata": {
+            "name": pod.metadata.name,
+            "namespace": pod.metadata.namespace,
+            "labels": {NODE_LABEL: pod.spec.node_name},
+            "finalizers": [FINALIZER],
+            "ownerReferences": [
+                {
+                    "apiVersion": PODS.api_version,
+                    "kind": PODS.kind,
+                    "name": pod.metadata.name,
+                    "uid": pod.metadata.uid,
+                }
+            ],
+        },
+        "spec": {
+            "podUid": pod.metadata.uid,
+            "podNodeName": pod.spec.node_name,
+            "podStatic": pod.static,
+        },
+    }
+
+
+class VIFHandler(Handler):
+    """Creates and deletes KuryrPorts; never touches the pod."""
+
+    resource = PODS
+
+    def watches(self) -> Mapping[Resource[Any], Affected]:
+        """A KuryrPort matters to the pod of its name: gone, it may be wanted again."""
+        return {KURYRPORTS: _pod_of}
+
+    def reconcile(self, key: Key) -> float | None:
+        """Create the KuryrPort of a pod that needs one, delete that of a pod that is gone or done."""
+        pod: Pod | None = self.context.stores[PODS].get(key)
+        port: KuryrPort | None = self.context.stores[KURYRPORTS].get(key)
+        if port is not None and port.spec.owner_kind != "Pod":
+            if pod is not None and needs_port(pod):
+                raise Terminal(
+                    f"KuryrPort {key} belongs to a {port.spec.owner_kind}, not to this pod; rename the pod."
+                )
+            return None
+        if pod is None or not needs_port(pod) or (port is not None and port.spec.pod_uid != pod.metadata.uid):
+            if port is not None and not port.deleting:
+                self._delete(key, port)
+        elif port is None and not pod.deleting:
+            self._create(key, pod)
+        return None
+
+    def _create(self, key: Key, pod: Pod) -> None:
+        try:
+            self.context.client.create(KURYRPORTS, key.namespace, kuryrport_for(pod))
+        except Conflict as error:
+            # It is there and the store will tell; then this key is reconciled again.
+            if error.reason != "AlreadyExists":
+                raise
+
+    def _delete(self, key: Key, port: KuryrPort) -> None:
+        try:
+            self.context.client.delete(KURYRPORTS, key, uid=port.metadata.uid)
+        except (NotFound, Conflict):
+            # Gone, or another of the same name by now: the store will tell.
+            return
+
+
+def _pod_of(port: KubernetesObject) -> Iterable[Key]:
+    return (port.key,)
