@@ -2,7 +2,8 @@
 """Keeping a store equal to a collection in the API: list once, then watch for ever.
 
 Three small generators, each of which can be tested by itself: :func:`watch_once` is one HTTP call,
-:func:`list_and_watch` goes on until the API no longer knows the resourceVersion, the informer starts over. What they yield is worked into the store by :func:`apply_listed` and :func:`apply_event`.
+:func:`list_and_watch` goes on until the API no longer knows the resourceVersion, and the informer starts
+over. What they yield is worked into the store by :func:`apply_listed` and :func:`apply_event`.
 """
 
 from __future__ import annotations

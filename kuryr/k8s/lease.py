@@ -115,7 +115,7 @@ class LeaseElector:
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Give the Lease back, so that a standby takes over at once, and end; ``on_lost`` is called if held."""
+        """Give the Lease back, so that a standby takes over at once, and end; a holder gets ``on_lost``."""
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
