@@ -50,7 +50,8 @@ def split(times: Mapping[str, float]) -> str:
 def matrix(results: Sequence[Reached]) -> str:
     """One row per source, one column per target; each cell shows what passed of what was tried."""
     sources = list(dict.fromkeys(result.source for result in results))
-    targets = list(dict.fromkeys(result.target for result in results))
+    # A source that was tried as a target too keeps its place.
+    targets = list(dict.fromkeys([*sources, *(result.target for result in results)]))
     rows = []
     for source in sources:
         row = [source]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster's nodes: containerd and a kubelet in each node's network namespace."""
 
+import contextlib
 import json
 import os
 import re
@@ -76,12 +77,17 @@ def ready(node: Node) -> bool:
 def stop(node: Node) -> None:
     """Stop NODE's kubelet, containers and containerd, and remove its mounts, namespaces and cgroups."""
     processes.stop(f"{node.name}-kubelet")
+    namespaces = _pod_namespaces(node)
     if processes.running(f"{node.name}-containerd"):
         _remove_containers(node)
         processes.stop(f"{node.name}-containerd")
     # What is still in the cgroup belongs to containers of a containerd that died before.
-    for pid in sorted(cgroups.processes(node.cgroup)):
-        os.kill(pid, signal.SIGKILL)
+    for pid in cgroups.processes(node.cgroup):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not cgroups.processes(node.cgroup), f"{node.name}'s containers have ended", timeout=20)
+    for path in namespaces:
+        run(["ip", "netns", "delete", path.name], check=False)
     _unmount(node.directory)
     cgroups.remove(node.cgroup)
     for directory in _SHIM_DIRECTORIES:
@@ -140,30 +146,44 @@ def kubelet_configuration(node: Node) -> dict[str, object]:
 
 
 def _remove_containers(node: Node) -> None:
-    """End NODE's containers and unmount the network namespaces that its containerd made for pods."""
-    containers = images.ctr(node, "containers", "list", "-q", check=False).split()
-    namespaces = {name for container in containers for name in _network_namespace(node, container)}
     tasks = images.ctr(node, "tasks", "list", "-q", check=False).split()
     if tasks:
         images.ctr(node, "tasks", "delete", "--force", *tasks, check=False)
+    containers = images.ctr(node, "containers", "list", "-q", check=False).split()
     if containers:
         images.ctr(node, "containers", "delete", *containers, check=False)
-    for path in namespaces:
-        if path.exists():
-            run(["umount", "--lazy", str(path)], check=False)
-            path.unlink(missing_ok=True)
 
 
-def _network_namespace(node: Node, container: str) -> list[Path]:
-    """The file of the namespace that containerd made for CONTAINER's pod, if it has one."""
-    described = images.ctr(node, "containers", "info", container, check=False)
-    if not described:
-        return []
-    spec = json.loads(described).get("Spec") or {}
-    kinds = spec.get("linux", {}).get("namespaces", [])
-    # Those of hostNetwork pods are the node's own.
-    made = (kind.get("path", "") for kind in kinds if kind["type"] == "network")
-    return [Path(path).resolve() for path in made if Path(path).name.startswith("cni-")]
+def _pod_namespaces(node: Node) -> set[Path]:
+    """The files of the network namespaces that NODE's containerd made for its pods."""
+    found = set()
+    inodes = {
+        (entry.st_dev, entry.st_ino)
+        for entry in map(_network_namespace, cgroups.processes(node.cgroup))
+        if entry is not None
+    }
+    for path in Path("/run/netns").glob("cni-*"):
+        entry = path.stat()
+        if (entry.st_dev, entry.st_ino) in inodes:
+            found.add(path)
+    if processes.running(f"{node.name}-containerd"):
+        # Those of sandboxes whose process has ended are known to containerd alone.
+        for container in images.ctr(node, "containers", "list", "-q", check=False).split():
+            spec = json.loads(images.ctr(node, "containers", "info", container, check=False) or "{}").get(
+                "Spec"
+            )
+            for kind in (spec or {}).get("linux", {}).get("namespaces", []):
+                path = Path(kind.get("path") or "/")
+                if kind["type"] == "network" and path.name.startswith("cni-"):
+                    found.add(Path("/run/netns") / path.name)
+    return found
+
+
+def _network_namespace(pid: int) -> os.stat_result | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
 
 
 def _unmount(directory: Path) -> None:
