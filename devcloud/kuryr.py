@@ -52,8 +52,9 @@ def steps() -> list[Step]:
 
 def stop() -> None:
     """Stop the controller and the daemons; pods that run keep their network."""
-    for name in (CONTROLLER, *(daemon_name(node) for node in NODES)):
-        processes.stop(name)
+    stop_controller()
+    for node in NODES:
+        processes.stop(daemon_name(node))
 
 
 def status() -> list[tuple[str, bool, str]]:
@@ -188,6 +189,11 @@ def start_controller() -> None:
     program = environment() / "bin" / "kuryr-k8s-controller"
     processes.start(CONTROLLER, [str(program), "--config-file", str(controller_configuration_file())])
     _wait_alive(CONTROLLER, controller_ready, "the controller is ready")
+
+
+def stop_controller() -> None:
+    """Stop the controller, as at a roll-out: it finishes what it is at."""
+    processes.stop(CONTROLLER, timeout=60)
 
 
 def start_daemon(node: Node) -> None:

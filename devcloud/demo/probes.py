@@ -86,7 +86,7 @@ def reach_script(in_vm: bool, wanted: Iterable[tuple[Endpoint, str, int]]) -> st
     return " ".join([*commands, "wait"])
 
 
-def transfer(source: Endpoint, target: Endpoint, family: int) -> Check:
+def transfer(source: Endpoint, target: Endpoint, family: int) -> list[Check]:
     """Fetch the target's blob to SOURCE and compare checksums; shows that full-sized packets pass intact."""
     address = target.address(family)
     if target.is_vm:
@@ -99,7 +99,7 @@ def transfer(source: Endpoint, target: Endpoint, family: int) -> Check:
     fetched = source.run(f"timeout 60 {_shell(request)} | tail -c {BLOB_SIZE} | sha256sum")
     name = f"5 MB {target.name} -> {source.name} IPv{family}"
     same = bool(own) and own.split()[0] == fetched.split()[0]
-    return Check(name, same, "" if same else f"sha256 there {own.split()[0]}, here {fetched.split()[0]}")
+    return [Check(name, same, "" if same else f"sha256 there {own.strip()}, here {fetched.strip()}")]
 
 
 def blocked(sources: Iterable[Endpoint], machine: Endpoint) -> list[Check]:
