@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kuryr-daemon: the node's service, one worker under cotyledon."""
+
+from __future__ import annotations
+
+import sys
+
+import cotyledon
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from kuryr.cni.daemon import Daemon
+from kuryr.conf import node
+from kuryr.conf.loading import set_up_logging
+from kuryr.errors import ConfigurationError
+
+LOG = logging.getLogger(__name__)
+
+
+class DaemonService(cotyledon.Service):  # type: ignore[misc]
+    """Runs the daemon in the worker process."""
+
+    name = "kuryr-daemon"
+
+    def __init__(self, worker_id: int, conf: cfg.ConfigOpts) -> None:
+        super().__init__(worker_id)
+        self._conf = conf
+        self._daemon: Daemon | None = None
+
+    def run(self) -> None:
+        """Serve until the process ends."""
+        try:
+            self._daemon = Daemon(self._conf)
+            self._daemon.start()
+        except ConfigurationError as error:
+            LOG.error("%s", error)
+            raise
+
+    def terminate(self) -> None:
+        """End the requests under way; what is plugged stays."""
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def reload(self) -> None:
+        """Read mutable options again (cotyledon's own way is to start anew)."""
+        self._conf.mutate_config_files()
+
+
+def main() -> None:
+    """Run kuryr-daemon."""
+    try:
+        conf = node.load(sys.argv[1:])
+    except ConfigurationError as error:
+        print(f"kuryr-daemon: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    set_up_logging(conf, "kuryr-daemon")
+    manager = cotyledon.ServiceManager(graceful_shutdown_timeout=15)
+    manager.add(DaemonService, workers=1, args=(conf,))
+    manager.run()

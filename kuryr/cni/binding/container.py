@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The container's side of every VIF."""
+
+from __future__ import annotations
+
+from kuryr.cni.addressing import Plan
+from kuryr.cni.attachments import Attachment
+from kuryr.net import links, netns, offload
+from kuryr.net.errors import InterfaceExists, NamespaceGone
+
+
+def make_veth(host: str, attachment: Attachment, mtu: int, *, master: str = "") -> None:
+    """A veth pair between ``host`` here and the sandbox's interface; the host's end is up, joined to ``master``.
+
+    :raises InterfaceExists: where the sandbox has an interface of that name.
+    """
+    with netns.opened(attachment.netns) as namespace, links.links() as link:
+        # The port is ours alone: a host end that is there is left from an earlier sandbox or a killed daemon.
+        try:
+            link.add_veth(host, attachment.ifname, namespace, mac=attachment.mac, mtu=mtu)
+        except InterfaceExists:
+            if not link.delete(host):
+                raise InterfaceExists(
+                    f"{attachment.netns} has an interface {attachment.ifname} already"
+                ) from None
+            link.add_veth(host, attachment.ifname, namespace, mac=attachment.mac, mtu=mtu)
+        links.disable_ipv6(host)
+        link.set_up(host, master=master)
+
+
+def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = False) -> None:
+    """Bring the sandbox's interface up with the plan's addresses and routes.
+
+    :param compute_checksums: the switch does not do it, so the interface must.
+    """
+    with netns.entered(attachment.netns), links.links() as link:
+        name = attachment.ifname
+        if plan.ipv6:
+            links.prepare_ipv6(name)
+        link.set_up("lo")
+        link.set_up(name, alias=attachment.alias)
+        if compute_checksums:
+            offload.disable_tx_checksums(name)
+        for address in plan.addresses:
+            link.add_address(name, address.cidr)
+        for route in plan.routes:
+            link.add_route(name, route, onlink=route.gateway in plan.onlink)
+
+
+def remove(netns_path: str, alias: str) -> None:
+    """Take away the interfaces in a namespace that carry ``alias``; fine where the namespace is gone."""
+    if not netns_path:
+        return
+    try:
+        with netns.entered(netns_path), links.links() as link:
+            for state in link.states():
+                if state.alias == alias:
+                    link.delete(state.name)
+    except NamespaceGone:
+        return

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for this node's KuryrPorts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kuryr.k8s.conditions import find_condition
+from kuryr.objects.kuryrport import ALLOCATED, UP, KuryrPort
+from kuryr.objects.meta import Key
+
+
+class Source(Protocol):
+    """Where KuryrPorts are read; a Store of ``kuryr.k8s`` is one."""
+
+    def get(self, key: Key) -> KuryrPort | None:
+        """The latest known, or None."""
+
+
+class KuryrPorts:
+    """This node's KuryrPorts, with waiting. Whoever feeds the source calls :meth:`changed` after each change."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._condition = threading.Condition()
+
+    def get(self, key: Key) -> KuryrPort | None:
+        """The latest known, or None."""
+        return self._source.get(key)
+
+    def changed(self, change: Any = None) -> None:
+        """Let those who wait look again. Fits as an informer's listener, and as a wake-up after a cancellation."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def wait_for(
+        self,
+        key: Key,
+        condition: Callable[[KuryrPort | None], bool],
+        deadline: float,
+        cancelled: Callable[[], bool],
+    ) -> KuryrPort | None:
+        """The KuryrPort when ``condition`` holds for it; None at the deadline or when cancelled.
+
+        :param deadline: seconds of ``time.monotonic()``.
+        """
+        with self._condition:
+            while True:
+                kuryrport = self._source.get(key)
+                if condition(kuryrport):
+                    return kuryrport
+                left = deadline - time.monotonic()
+                if left <= 0 or cancelled():
+                    return None
+                self._condition.wait(left)
+
+
+def belongs(kuryrport: KuryrPort, pod_uid: str) -> bool:
+    """Whether the KuryrPort is of the pod with this UID, and not of an earlier one of the same name.
+
+    A static pod's sandbox knows another UID than the API, so for these the name decides.
+    """
+    return not kuryrport.deleting and (kuryrport.spec.pod_static or kuryrport.spec.pod_uid == pod_uid)
+
+
+def allocated(kuryrport: KuryrPort | None, pod_uid: str) -> bool:
+    """Whether the KuryrPort is the pod's and holds its VIFs."""
+    return (
+        kuryrport is not None
+        and belongs(kuryrport, pod_uid)
+        and kuryrport.default_interface is not None
+        and all(entry.vif is not None for entry in kuryrport.status.vifs.values())
+    )
+
+
+def reported_up(kuryrport: KuryrPort, interface: str) -> bool:
+    """Whether the controller says that the interface is up, by condition or by the VIF's own field."""
+    entry = kuryrport.status.vifs.get(interface)
+    if entry is None:
+        return False
+    if (condition := find_condition(entry.conditions, UP)) is not None:
+        return condition.status == "True"
+    vif = entry.vif if isinstance(entry.vif, dict) else {}
+    return (vif.get("versioned_object.data") or {}).get("active") is True
+
+
+def diagnose(kuryrport: KuryrPort | None, pod_uid: str) -> str:
+    """Why the pod has no port yet, for people, from what its KuryrPort says."""
+    if kuryrport is None:
+        return "there is no KuryrPort for the pod: kuryr-k8s-controller seems to be down, or it cannot write KuryrPorts"
+    if not belongs(kuryrport, pod_uid):
+        state = "being deleted" if kuryrport.deleting else "there"
+        return (
+            f"the KuryrPort of an earlier pod of this name (UID {kuryrport.spec.pod_uid}) is still {state}: "
+            "kuryr-k8s-controller seems to be down, or it cannot release the earlier pod's port"
+        )
+    condition = find_condition(kuryrport.status.conditions, ALLOCATED)
+    if condition is None:
+        return "the KuryrPort was not filled and nothing was said about it: kuryr-k8s-controller seems to be down or busy"
+    if condition.status == "True":
+        return "the KuryrPort is allocated but has no default interface"
+    return f"the port could not be had: {condition.reason}: {condition.message}"
