@@ -4,9 +4,8 @@
 import hashlib
 import http.client
 import os
-import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from devcloud.steps import Step
 
 CONTROLLER = "kuryr-controller"
 HEALTH_PORT = 8082
-HANDLERS = ("vif", "kuryrport", "node")
+DAEMON_HEALTH_PORT = 8090
+HANDLERS = ("vif", "kuryrport")
 ACCOUNTS = ("kuryr-controller", "kuryr-daemon")
 
 _MANIFESTS = Path(__file__).with_name("manifests")
@@ -62,7 +62,7 @@ def status() -> list[tuple[str, bool, str]]:
     rows = [(CONTROLLER, controller_ready(), str(processes.log_file(CONTROLLER)))]
     for node in NODES:
         name = daemon_name(node)
-        rows.append((name, daemon_answers(node), str(processes.log_file(name))))
+        rows.append((name, daemon_ready(node), str(processes.log_file(name))))
     return rows
 
 
@@ -197,7 +197,7 @@ def stop_controller() -> None:
 
 
 def start_daemon(node: Node) -> None:
-    """Start NODE's daemon in the node's network namespace and wait until it answers."""
+    """Start NODE's daemon in the node's network namespace and wait until it is ready."""
     name = daemon_name(node)
     program = environment() / "bin" / "kuryr-daemon"
     processes.start(
@@ -206,7 +206,7 @@ def start_daemon(node: Node) -> None:
         netns=node.netns,
         env={"KUBERNETES_NODE_NAME": node.name},
     )
-    _wait_alive(name, partial(daemon_answers, node), f"the daemon of {node.name} answers")
+    _wait_alive(name, partial(daemon_ready, node), f"the daemon of {node.name} is ready")
 
 
 def install_cni(node: Node) -> None:
@@ -223,7 +223,16 @@ def install_cni(node: Node) -> None:
 
 def controller_ready() -> bool:
     """Whether the controller says that it is ready."""
-    connection = http.client.HTTPConnection("127.0.0.1", HEALTH_PORT, timeout=5)
+    return _answers_ready("127.0.0.1", HEALTH_PORT)
+
+
+def daemon_ready(node: Node) -> bool:
+    """Whether NODE's daemon says that it is ready."""
+    return _answers_ready(node.addresses[0], DAEMON_HEALTH_PORT)
+
+
+def _answers_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
@@ -233,22 +242,12 @@ def controller_ready() -> bool:
         connection.close()
 
 
-def daemon_answers(node: Node) -> bool:
-    """Whether NODE's daemon accepts connections on its socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(daemon_socket(node)))
-        except OSError:
-            return False
-        return True
-
-
-def _wait_alive(name: str, predicate: Any, what: str) -> None:
+def _wait_alive(name: str, predicate: Callable[[], bool], what: str) -> None:
     def well() -> bool:
         if not processes.running(name):
             tail = processes.log_file(name).read_text(errors="replace")[-2000:]
             raise ChildProcessError(f"{name} ended; the last that it said:\n{tail}")
-        return bool(predicate())
+        return predicate()
 
     wait_until(well, what, timeout=60)
 
