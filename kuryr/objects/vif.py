@@ -239,24 +239,71 @@ def _data(primitive: Any, where: str) -> Primitive:
 def _list(parent: Primitive, field: str, where: str) -> list[Primitive]:
     if parent.get(field) is None:
         return []
-    items = _data(parent[field], f"{where}.{field}").get("objects", [])
-    return [_data(item, f"{where}.{field}") for item in items]
+    place = f"{where}.{field}"
+    items = _data(parent[field], place).get("objects") or []
+    if not isinstance(items, list):
+        raise InvalidVIF(f"{place}: expected a list of objects, not {items!r}")
+    return [_data(item, place) for item in items]
 
 
-def _need(data: Primitive, field: str, where: str) -> Any:
-    if data.get(field) in (None, ""):
+def _text(data: Primitive, field: str, where: str) -> str:
+    """The string of an optional field, empty where it is missing."""
+    value = data.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidVIF(f"{where}.{field}: expected a string, not {value!r}")
+    return value
+
+
+def _need(data: Primitive, field: str, where: str) -> str:
+    if not (value := _text(data, field, where)):
         raise InvalidVIF(f"{where}.{field}: missing")
-    return data[field]
+    return value
+
+
+def _number(data: Primitive, field: str, where: str) -> int:
+    value = data.get(field)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidVIF(f"{where}.{field}: expected a whole number, not {value!r}")
+    return value
+
+
+def _cidr(data: Primitive, where: str) -> str:
+    cidr = _need(data, "cidr", where)
+    try:
+        ipaddress.ip_network(cidr)
+    except ValueError as error:
+        raise InvalidVIF(f"{where}.cidr: {error}") from error
+    return cidr
+
+
+def _address(data: Primitive, where: str) -> str:
+    address = _need(data, "address", where)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise InvalidVIF(f"{where}.address: {error}") from error
+    return address
+
+
+def _strings(data: Primitive, field: str, where: str) -> tuple[str, ...]:
+    values = data.get(field) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InvalidVIF(f"{where}.{field}: expected a list of strings, not {values!r}")
+    return tuple(values)
 
 
 def _decode_subnet(data: Primitive) -> Subnet:
     return Subnet(
-        cidr=str(_need(data, "cidr", "subnet")),
-        gateway=data.get("gateway"),
-        dns=tuple(data.get("dns") or ()),
-        ips=tuple(str(_need(ip, "address", "subnet.ips")) for ip in _list(data, "ips", "subnet")),
+        cidr=_cidr(data, "subnet"),
+        gateway=_text(data, "gateway", "subnet") or None,
+        dns=_strings(data, "dns", "subnet"),
+        ips=tuple(_address(ip, "subnet.ips") for ip in _list(data, "ips", "subnet")),
         routes=tuple(
-            Route(cidr=str(_need(route, "cidr", "subnet.routes")), gateway=route.get("gateway"))
+            Route(
+                cidr=_cidr(route, "subnet.routes"), gateway=_text(route, "gateway", "subnet.routes") or None
+            )
             for route in _list(data, "routes", "subnet")
         ),
     )
@@ -268,23 +315,23 @@ def decode(primitive: Any) -> VIF:
     :raises InvalidVIF: for an unknown class or a missing field.
     """
     data = _data(primitive, "vif")
-    name = primitive.get("versioned_object.name", "")
+    name = _text(primitive, "versioned_object.name", "vif")
     if name not in KINDS:
         raise InvalidVIF(f"vif: unknown class {name!r}, expected one of {', '.join(sorted(KINDS))}")
     net = _data(data.get("network"), "vif.network")
-    bridge = str(net.get("bridge") or "")
+    bridge = _text(net, "bridge", "vif.network")
     network = Network(
-        id=str(_need(net, "id", "vif.network")),
-        label=str(net.get("label") or ""),
+        id=_need(net, "id", "vif.network"),
+        label=_text(net, "label", "vif.network"),
         bridge=bridge,
-        mtu=int(net.get("mtu") or 0),
+        mtu=_number(net, "mtu", "vif.network") if net.get("mtu") is not None else 0,
         subnets=tuple(_decode_subnet(item) for item in _list(net, "subnets", "vif.network")),
     )
     common: dict[str, Any] = {
-        "id": str(_need(data, "id", "vif")),
-        "address": str(_need(data, "address", "vif")),
+        "id": _need(data, "id", "vif"),
+        "address": _need(data, "address", "vif"),
         "network": network,
-        "vif_name": str(data.get("vif_name") or ""),
+        "vif_name": _text(data, "vif_name", "vif"),
         "active": bool(data.get("active")),
     }
     profile = data.get("port_profile")
@@ -292,24 +339,24 @@ def decode(primitive: Any) -> VIF:
     match name:
         case "VIFOpenVSwitch":
             return VIFOpenVSwitch(
-                bridge_name=str(data.get("bridge_name") or bridge or "br-int"),
-                datapath_type=str(profile_data.get("datapath_type") or ""),
+                bridge_name=_text(data, "bridge_name", "vif") or bridge or "br-int",
+                datapath_type=_text(profile_data, "datapath_type", "vif.port_profile"),
                 **common,
             )
         case "VIFBridge":
             return VIFBridge(
-                bridge_name=str(_need(data, "bridge_name", "vif")), ovs_bridge=bridge or "br-int", **common
+                bridge_name=_need(data, "bridge_name", "vif"), ovs_bridge=bridge or "br-int", **common
             )
         case "VIFVHostUser":
             return VIFVHostUser(
-                path=str(_need(data, "path", "vif")),
-                mode=str(data.get("mode") or "client"),
-                bridge_name=str(data.get("bridge_name") or bridge),
+                path=_need(data, "path", "vif"),
+                mode=_text(data, "mode", "vif") or "client",
+                bridge_name=_text(data, "bridge_name", "vif") or bridge,
                 **common,
             )
         case "VIFVlanNested":
-            return VIFVlanNested(vlan_id=int(_need(data, "vlan_id", "vif")), **common)
+            return VIFVlanNested(vlan_id=_number(data, "vlan_id", "vif"), **common)
         case "VIFDPDKNested":
-            return VIFDPDKNested(dev_driver=str(data.get("dev_driver") or ""), **common)
+            return VIFDPDKNested(dev_driver=_text(data, "dev_driver", "vif"), **common)
         case _:
             return VIFMacvlanNested(**common)
