@@ -20,6 +20,7 @@ from kuryr.cni.dispatch import Dispatcher
 from kuryr.cni.health import Failures, HealthServer
 from kuryr.cni.kuryrports import KuryrPorts
 from kuryr.cni.metrics import Metrics
+from kuryr.cni.node_port import NodePort
 from kuryr.cni.plugin import Plugin, Settings
 from kuryr.cni.protocol import CniError, Code
 from kuryr.cni.reports import Reporter
@@ -111,6 +112,14 @@ class Daemon:
             pod_uid=self._pod_uid,
             serving=self._serving,
         )
+        self._node_port = NodePort(
+            self._switch,
+            conf.node_port.interface,
+            self.node_name,
+            self._informer.store.values,
+            self._reporter.attached,
+        )
+        self._informer.add_listener(self._node_port.kuryrport_changed)
         self._failures = Failures(conf.cni_daemon.cni_failures_count)
         self._server = Server(conf.cni_daemon.socket_path, Dispatcher(plugin, self._metrics, self._failures))
         health = conf.cni_health_server
@@ -129,13 +138,14 @@ class Daemon:
         self._metrics.serve(exporter.bind_address, exporter.cni_exporter_port)
         self._health.start()
         self._server.start()
-        threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
+        threading.Thread(target=self._begin_when_synced, name="synced", daemon=True).start()
         LOG.info("kuryr-daemon of node %s answers on %s", self.node_name, self._conf.cni_daemon.socket_path)
 
     def stop(self, timeout: float = 10.0) -> None:
         """Take no more requests, end those under way within ``timeout`` seconds; nothing that is plugged changes."""
         self._stopped.set()
         self._server.stop(timeout)
+        self._node_port.stop()
         self._health.stop()
         self._reporter.stop()
         if self._events is not None:
@@ -163,11 +173,16 @@ class Daemon:
             return f"Open vSwitch's database {self._switch.remote} does not answer"
         return self._api_problem()
 
-    def _catch_up(self) -> None:
-        """Report attachments that were made, but not reported, before a restart."""
+    def _begin_when_synced(self) -> None:
+        """Begin what needs to know all KuryrPorts of the node."""
         while not self._informer.wait_synced(5.0):
             if self._stopped.is_set():
                 return
+        self._node_port.start()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Report attachments that were made, but not reported, before a restart."""
         if not self._switch.expected:
             return
         try:

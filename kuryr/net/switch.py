@@ -28,7 +28,7 @@ _TABLES = {
     "Open_vSwitch": ("bridges", "external_ids", "next_cfg", "cur_cfg"),
     "Bridge": ("name", "ports", "datapath_type"),
     "Port": ("name", "interfaces", "tag"),
-    "Interface": ("name", "type", "external_ids", "mac", "mtu_request", "error", "options"),
+    "Interface": ("name", "type", "external_ids", "mac", "mtu_request", "error", "options", "ifindex"),
 }
 
 
@@ -47,8 +47,8 @@ class SwitchPort:
     external_ids: Mapping[str, str]
     tag: int | None = None
     error: str = ""
-    mtu: int = 0
-    mac: str = ""
+    ifindex: int = 0
+    """Of the kernel's interface, as ovs-vswitchd last opened it; 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +281,7 @@ class Switch:
                     external_ids=row[1],
                     tag=tags.get(row[0]),
                     error=row[2],
-                    mtu=row[3],
-                    mac=row[4],
+                    ifindex=row[3],
                 )
                 for row in self._rows["Interface"].values()
             },
@@ -303,8 +302,7 @@ def _read(table: str, row: Any) -> tuple[Any, ...]:
                 row.name,
                 dict(row.external_ids),
                 "".join(row.error),
-                next(iter(row.mtu_request), 0),
-                "".join(row.mac),
+                next(iter(row.ifindex), 0),
             )
         case "Port":
             return row.name, next(iter(row.tag), None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kuryr.net import netns
 from tests.functional.node import namespaces
 from tests.functional.node.node import TestNode
