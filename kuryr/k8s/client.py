@@ -14,7 +14,7 @@ from kubernetes.client import Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTClientObject
 from oslo_log import log as logging
-from urllib3.exceptions import HTTPError, ProtocolError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError, SSLError
 
 from kuryr.k8s import decoding
 from kuryr.k8s.decoding import ListResult
@@ -61,6 +61,8 @@ class Client:
         self._observe: Observe = observe or (lambda operation, result, seconds: None)
         self._token = TokenFile(settings.token_file) if settings.token_file else None
         if settings.tls and not settings.verify:
+            # Told once, here; urllib3 would tell it with every call.
+            urllib3.disable_warnings(InsecureRequestWarning)
             LOG.warning("[kubernetes] ssl_verify_server_crt is off: anyone can pose as %s", settings.api_root)
         self._rest = RESTClientObject(_configuration(settings))
 

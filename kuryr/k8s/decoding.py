@@ -68,15 +68,28 @@ def one(resource: Resource[T], data: bytes | msgspec.Raw) -> T:
 
     :raises Terminal: naming the object and the field, where it cannot be decoded.
     """
+    obj: T
     try:
-        obj: T = decoder(resource.type).decode(data)
-    except msgspec.MsgspecError as error:
-        raise Terminal(f"{describe(resource, data)}: {error}") from error
+        obj = decoder(resource.type).decode(data)
+    except msgspec.MsgspecError:
+        try:
+            obj = msgspec.convert(without_nulls(msgspec.json.decode(data)), resource.type)
+        except msgspec.MsgspecError as error:
+            raise Terminal(f"{describe(resource, data)}: {error}") from error
     # Items of lists come without them; and one string for all is less than one each.
     obj.api_version = resource.api_version
     obj.kind = resource.kind
     obj.metadata.annotations.pop(_LAST_APPLIED, None)
     return obj
+
+
+def without_nulls(value: Any) -> Any:
+    """The JSON value without members that are null: from Go they mean the same as absent ones."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value if item is not None]
+    return value
 
 
 def page(resource: Resource[T], data: bytes) -> Page[T]:

@@ -145,14 +145,17 @@ class _ClientSource(Generic[T]):
         self._lock = threading.Lock()
         self._stream: WatchStream[T] | None = None
         self._closed = False
+        self.last_answer = 0.0
 
     def list(self) -> ListResult[T]:
-        return self._client.list(
+        listed = self._client.list(
             self._resource,
             namespace=self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
+        self.last_answer = time.monotonic()
+        return listed
 
     def watch(self, resource_version: str) -> WatchStream[T]:
         stream = self._client.watch(
@@ -163,6 +166,7 @@ class _ClientSource(Generic[T]):
             field_selector=self._field_selector,
             timeout_seconds=random.randint(*WATCH_SECONDS),
         )
+        self.last_answer = time.monotonic()
         with self._lock:
             self._stream = stream
             closed = self._closed
@@ -226,14 +230,23 @@ class Informer(Generic[T]):
         return self._synced.wait(timeout)
 
     @property
+    def running(self) -> bool:
+        """Whether its thread is there."""
+        return self._thread.is_alive()
+
+    @property
     def synced(self) -> bool:
         """Whether the first snapshot is in the store; it stays so."""
         return self._synced.is_set()
 
     @property
     def last_contact(self) -> float:
-        """When data or a bookmark last came, by ``time.monotonic()``; 0 for never."""
-        return self._last_contact
+        """When the API last sent something, by ``time.monotonic()``; 0 for never.
+
+        While all is well it is not older than the API client's ``watch_silence`` and the time to open a
+        watch.
+        """
+        return max(self._last_contact, self._source.last_answer)
 
     def _run(self) -> None:
         for item in self._follow():

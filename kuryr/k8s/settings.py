@@ -13,7 +13,8 @@ from oslo_config import cfg
 
 from kuryr.errors import ConfigurationError
 
-# The API server sends a bookmark about once a minute, so a healthy watch is silent for less than this.
+# The API server sends a bookmark about once a minute, unless nothing at all has happened since the watch began:
+# then opening it anew once in a while costs little.
 SHORTEST_WATCH_SILENCE = 90.0
 
 

@@ -129,8 +129,8 @@ class WatchStream(Generic[T]):
         except ReadTimeoutError as error:
             raise Unavailable(
                 self._operation,
-                "the watch was silent for too long, its connection counts as hung",
-                reason="Hung",
+                "silent for so long that its connection may hang",
+                reason="Silent",
             ) from error
         except (HTTPError, OSError, ValueError) as error:
             # Cut off by ourselves, the response ends in one of several ways.

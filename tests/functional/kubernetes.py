@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -27,12 +27,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kuryr.k8s.client import Client
+from kuryr.k8s.errors import Conflict
 from kuryr.k8s.settings import ApiSettings
 from kuryr.objects.meta import Condition, Key, KubernetesObject
 from kuryr.objects.resources import Resource
 
 CRDS = Path(__file__).resolve().parents[2] / "kubernetes_crds"
 PATIENCE = 60.0
+
+
+_SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubernetesObject)
 
 
 class MissingProgramError(Exception):
@@ -195,6 +199,23 @@ class KubernetesApi:
         """A client of that user."""
         return Client(self.settings(user, **changes))
 
+    def service_account_client(self, namespace: str, name: str) -> Client:
+        """A client with the token of a ServiceAccount, which is made if need be; it has no rights by itself."""
+        admin = self.client()
+        with suppress(Conflict):
+            admin.create(_SERVICE_ACCOUNTS, namespace, {"metadata": {"name": name}})
+        admin.close()
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [], "expirationSeconds": 3600},
+        }
+        path = _SERVICE_ACCOUNTS.path(namespace, name, "token")
+        token = json.loads(self._call(path, request))["status"]["token"]
+        file = self.directory / f"{namespace}.{name}.token"
+        file.write_text(token)
+        return self.client(token_file=str(file))
+
     def token_file_of(self, user: str) -> Path:
         """File with the user's token."""
         return self.directory / f"{user}.token"
@@ -272,15 +293,18 @@ class KubernetesApi:
         if self._server is not None and self._server.poll() is not None:
             log = (self.directory / "kube-apiserver.log").read_text(errors="replace").splitlines()
             raise RuntimeError("the API server ended:\n" + "\n".join(log[-20:]))
-        request = urllib.request.Request(
-            f"{self.api_root}/readyz", headers={"Authorization": f"Bearer {self.tokens['admin']}"}
-        )
-        context = ssl.create_default_context(cafile=str(self.ca_file))
         try:
-            with urllib.request.urlopen(request, timeout=2, context=context) as answer:
-                return bool(answer.status == 200)
+            return self._call("/readyz") == b"ok"
         except OSError:
             return False
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> bytes:
+        headers = {"Authorization": f"Bearer {self.tokens['admin']}", "Content-Type": "application/json"}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.api_root + path, data, headers)
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            return bytes(answer.read())
 
     def _start_etcd(self, stack: ExitStack) -> None:
         self._etcd_port, peer = free_ports(2)
@@ -309,7 +333,7 @@ class KubernetesApi:
         """Write certificates, keys and tokens, and settle the API server's flags."""
         (self.port,) = free_ports(1)
         self.api_root = f"https://127.0.0.1:{self.port}"
-        authority = Authority(self.directory)
+        authority = self.authority = Authority(self.directory)
         self.ca_file = authority.file
         crt, key = authority.issue("kube-apiserver")
         for user, token in self.tokens.items():

@@ -7,6 +7,21 @@ import threading
 from typing import Self
 
 
+class _Pair:
+    """A connection to the proxy and the one that it made."""
+
+    def __init__(self, near: socket.socket, far: socket.socket) -> None:
+        self.near, self.far = near, far
+        self.flowing = threading.Event()
+        self.pumps = 2
+
+    def cut(self) -> None:
+        self.flowing.set()
+        for end in (self.near, self.far):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
 class Proxy:
     """Listens on ``port`` of 127.0.0.1 and forwards to ``target`` of the same."""
 
@@ -16,10 +31,9 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         self._lock = threading.Lock()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[_Pair] = []
         self._refusing = False
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self._hanging = False
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -32,7 +46,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._flowing.set()
+        self.flow()
         self.drop()
         for thread in self._threads:
             thread.join(5)
@@ -41,22 +55,27 @@ class Proxy:
         """Cut all connections that are open."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
-        for end in (end for pair in pairs for end in pair):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        for pair in pairs:
+            pair.cut()
 
     def refuse(self, refusing: bool = True) -> None:
         """Cut new connections as soon as they are made, or stop doing so."""
         with self._lock:
             self._refusing = refusing
 
-    def hang(self) -> None:
-        """Keep all connections, those to come too, but forward nothing."""
-        self._flowing.clear()
+    def hang(self, *, new: bool = False) -> None:
+        """Keep the connections that are open (``new``: those to come too), but forward nothing."""
+        with self._lock:
+            self._hanging = new
+            for pair in self._pairs:
+                pair.flowing.clear()
 
     def flow(self) -> None:
         """Forward again what came and what comes."""
-        self._flowing.set()
+        with self._lock:
+            self._hanging = False
+            for pair in self._pairs:
+                pair.flowing.set()
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
@@ -79,23 +98,24 @@ class Proxy:
             if far is None:
                 near.close()
                 continue
+            pair = _Pair(near, far)
             with self._lock:
-                self._pairs.append((near, far))
-            left = [2]
-            self._spawn(self._pump, near, far, left)
-            self._spawn(self._pump, far, near, left)
+                self._pairs.append(pair)
+                if not self._hanging:
+                    pair.flowing.set()
+            self._spawn(self._pump, pair, near, far)
+            self._spawn(self._pump, pair, far, near)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, left: list[int]) -> None:
+    def _pump(self, pair: "_Pair", source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self._flowing.wait()
+                pair.flowing.wait()
                 sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        pair.cut()
         with self._lock:
-            left[0] -= 1
-            last = left[0] == 0
-        if last:
-            source.close()
-            sink.close()
+            pair.pumps -= 1
+            if pair.pumps == 0:
+                pair.near.close()
+                pair.far.close()
+                if pair in self._pairs:
+                    self._pairs.remove(pair)
