@@ -121,17 +121,17 @@ class FakeCloud:
             resource = self.neutron.resources[plural]
             resource.delete(self._admin(self.project_id), resource.items[item_id])
 
-    def options(self) -> dict[str, dict[str, str]]:
-        """The options of Kuryr that this cloud needs, by group."""
+    def options(self, username: str = NAME, project: str = "k8s") -> dict[str, dict[str, str]]:
+        """The options of Kuryr that this cloud needs, by group. Users: ``kuryr``, ``member``, ``admin``."""
         pods, services = self.subnets["pods"], self.subnets["services"]
         return {
             "neutron": {
                 "auth_type": "password",
                 "auth_url": self.auth_url,
-                "username": NAME,
+                "username": username,
                 "password": PASSWORD,
                 "user_domain_name": "Default",
-                "project_name": "k8s",
+                "project_name": project,
                 "project_domain_name": "Default",
                 "region_name": "RegionOne",
             },

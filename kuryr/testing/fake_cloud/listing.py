@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from kuryr.testing.fake_cloud.errors import bad_request
+from kuryr.testing.fake_cloud.errors import ApiError, bad_request
 
 Query = Mapping[str, list[str]]
 
@@ -35,10 +35,7 @@ def _match(item: Mapping[str, Any], name: str, values: list[str]) -> bool:
             return any(_fixed_ip(item, value) for value in values)
         case "security_groups":
             return bool(set(values) & set(item.get("security_groups", ())))
-    if name not in item:
-        # Neutron takes filters that it does not know and ignores them.
-        return True
-    actual = item[name]
+    actual = item.get(name)
     if isinstance(actual, bool):
         return any((value.lower() in ("true", "1")) == actual for value in values)
     return ("" if actual is None else str(actual)) in values
@@ -49,12 +46,25 @@ def _fixed_ip(item: Mapping[str, Any], condition: str) -> bool:
     return any(ip.get(name) == value for ip in item.get("fixed_ips", ()))
 
 
-def page(plural: str, items: Iterable[dict[str, Any]], query: Query, url: str) -> dict[str, Any]:
+def page(
+    plural: str,
+    items: Iterable[dict[str, Any]],
+    query: Query,
+    url: str,
+    *,
+    known: frozenset[str],
+    missing: Callable[[str], ApiError],
+) -> dict[str, Any]:
     """The answer to a listing.
 
     :param url: of the collection, for links to the next and previous page.
+    :param known: attributes that may be filtered by.
+    :param missing: makes the error for a marker that is not there.
     """
     filters = {name: values for name, values in query.items() if name not in CONTROL}
+    unknown = sorted(filters.keys() - known)
+    if unknown:
+        raise bad_request(f"{unknown} is invalid attribute for filtering")
     if "tenant_id" in filters:
         filters["project_id"] = filters.pop("tenant_id")
     found = [item for item in items if matches(item, filters)]
@@ -63,6 +73,9 @@ def page(plural: str, items: Iterable[dict[str, Any]], query: Query, url: str) -
         _sort(found, query)
     answer: dict[str, Any] = {}
     if limit:
+        marker = query.get("marker", [""])[0]
+        if marker and all(item["id"] != marker for item in found):
+            raise missing(marker)
         found, links = _cut(found, query, limit, url)
         if links:
             answer[f"{plural}_links"] = links
@@ -74,7 +87,7 @@ def page(plural: str, items: Iterable[dict[str, Any]], query: Query, url: str) -
 
 def _sort(items: list[dict[str, Any]], query: Query) -> None:
     keys = query.get("sort_key", [])
-    directions = query.get("sort_dir", ["asc"] * len(keys))
+    directions = query.get("sort_dir", [])
     if len(directions) != len(keys):
         raise bad_request("The number of sort_keys and sort_dirs must be same")
     # The id decides between equals, so that a marker always has one place.
@@ -88,10 +101,7 @@ def _cut(
     marker = query.get("marker", [""])[0]
     start = 0
     if marker:
-        places = [place for place, item in enumerate(items) if item["id"] == marker]
-        if not places:
-            raise bad_request(f"Invalid input for operation: marker {marker} could not be found.")
-        start = places[0] + 1
+        start = next(place for place, item in enumerate(items) if item["id"] == marker) + 1
     chosen = items[start : start + limit]
     links = []
     rest = [(name, value) for name, values in query.items() if name != "marker" for value in values]

@@ -139,9 +139,9 @@ class Subnets(Resource):
         cidr = self._cidr(token, item)
         for other_id in network["subnets"]:
             if cidr.overlaps(self.state.addresses[other_id].network):
-                raise errors.bad_request(
-                    f"Invalid input for operation: Requested subnet with cidr: {cidr} for network: "
-                    f"{network['id']} overlaps with another subnet."
+                raise errors.invalid_input(
+                    f"Requested subnet with cidr: {cidr} for network: {network['id']} overlaps with another "
+                    "subnet"
                 )
         if "gateway_ip" not in asked:
             item["gateway_ip"] = str(cidr.network_address + 1)

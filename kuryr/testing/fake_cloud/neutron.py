@@ -84,7 +84,7 @@ class Neutron:
         if len(path) == 1:
             if method == "GET":
                 return f"list {plural}"
-            return f"{VERBS[method]} {plural if resource.plural in (body or {}) else singular}"
+            return f"{VERBS[method]} {plural if isinstance(body, dict) and resource.plural in body else singular}"
         if len(path) > 2 and path[2] == "tags":
             return f"{VERBS[method]} {singular} tags"
         if len(path) > 2:
@@ -167,7 +167,9 @@ class Neutron:
             # Neutron makes a project's default group when its groups are first looked at.
             self.resources["security_groups"].default(token.project_id)  # type: ignore[attr-defined]
         visible = (item for item in resource.items.values() if policy.sees(token, resource.singular, item))
-        answer = listing.page(resource.plural, visible, query, url)
+        answer = listing.page(
+            resource.plural, visible, query, url, known=resource.filters, missing=resource.missing
+        )
         answer[resource.plural] = [
             policy.shown(token, resource.singular, item) for item in answer[resource.plural]
         ]
@@ -177,7 +179,9 @@ class Neutron:
         if isinstance(body, dict) and isinstance(body.get(resource.singular), dict):
             made = resource.create(token, body[resource.singular])
             return {resource.singular: policy.shown(token, resource.singular, made)}
-        if not isinstance(body, dict) or not isinstance(body.get(resource.plural), list):
+        if not isinstance(body, dict):
+            raise errors.bad_request("Body contains invalid data")
+        if not isinstance(body.get(resource.plural), list):
             raise errors.bad_request(f"Unable to find '{resource.singular}' in request body")
         several: list[Item] = []
         try:
@@ -221,7 +225,12 @@ class Neutron:
 
     def _quotas(self, token: Token, method: str, project_id: str, rest: list[str], body: Any) -> Answer:
         if project_id != token.project_id and not token.admin:
-            raise errors.forbidden("rule:get_quota")
+            raise errors.NeutronError(
+                403,
+                "AdminRequired",
+                "User does not have admin privileges: Only admin is authorized to access quotas for another "
+                "project.",
+            )
         if method == "PUT":
             if not token.admin:
                 raise errors.forbidden("rule:update_quota")

@@ -34,19 +34,23 @@ HIDDEN_ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Attributes that an ordinary member does not see."""
 
-SERVICE_SEES: Final = frozenset({"port"})
+SERVICE_ACTS: Final = frozenset({"port"})
 """Resources of which a service sees all attributes, and creates and changes those of all projects."""
+
+SERVICE_READS: Final = frozenset({"network", "subnet"})
+"""Resources that a service may read in all projects."""
 
 
 def acts_everywhere(token: Token, resource: str) -> bool:
     """Whether the token reaches the resource in every project."""
-    return token.admin or ("service" in token.roles and resource in SERVICE_SEES)
+    return token.admin or ("service" in token.roles and resource in SERVICE_ACTS)
 
 
 def sees(token: Token, resource: str, item: Mapping[str, Any]) -> bool:
     """Whether the token may read ``item``."""
     return (
         acts_everywhere(token, resource)
+        or (resource in SERVICE_READS and "service" in token.roles)
         or item.get("project_id") == token.project_id
         or bool(item.get("shared"))
         or bool(item.get("router:external"))

@@ -25,7 +25,7 @@ VIF_DETAILS = {
 """As ML2/OVN has them."""
 
 ROUTER_INTERFACE = "network:router_interface"
-MAX_FIXED_IPS = 5
+MAX_FIXED_IPS = 9
 
 
 class Ports(Resource):
@@ -49,6 +49,7 @@ class Ports(Resource):
         "qos_policy_id": None,
     }
     tags_in_post = True
+    shown = frozenset({"status", "binding:vif_type", "binding:vif_details", "ip_allocation"})
 
     def __init__(self, state: State, networks: Networks, groups: SecurityGroups) -> None:
         super().__init__(state)
@@ -193,7 +194,9 @@ class Ports(Resource):
         addresses = self.state.addresses[subnet_id]
         if address and not addresses.contains(address):
             raise errors.NeutronError(
-                400, "InvalidIpForSubnet", f"IP address {address} does not belong to subnet {subnet_id}"
+                400,
+                "InvalidIpForSubnet",
+                f"IP address {address} is not a valid IP for the specified subnet.",
             )
         if subnet["ipv6_address_mode"] in ("slaac", "dhcpv6-stateless") and not address:
             address = eui64(addresses.network, item["mac_address"])

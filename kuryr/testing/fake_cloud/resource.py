@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from kuryr.testing.fake_cloud import errors, policy
 from kuryr.testing.fake_cloud.ipam import Addresses
@@ -18,6 +18,25 @@ Item = dict[str, Any]
 
 Action = Callable[[Token, Item, dict[str, Any]], Any]
 
+MAX_STRING: Final = 255
+
+COMMON_FILTERS: Final = frozenset(
+    {
+        "id",
+        "name",
+        "description",
+        "project_id",
+        "tenant_id",
+        "created_at",
+        "updated_at",
+        "revision_number",
+        "tags",
+        "tags-any",
+        "not-tags",
+        "not-tags-any",
+    }
+)
+
 DEFAULT_QUOTAS: Mapping[str, int] = {
     "network": -1,
     "subnet": -1,
@@ -25,7 +44,6 @@ DEFAULT_QUOTAS: Mapping[str, int] = {
     "router": -1,
     "security_group": -1,
     "security_group_rule": -1,
-    "address_group": -1,
     "subnetpool": -1,
     "trunk": -1,
     "floatingip": -1,
@@ -68,6 +86,8 @@ class Resource:
     defaults: ClassVar[Mapping[str, Any]] = {}
     fixed: ClassVar[frozenset[str]] = frozenset()
     """Attributes that a creation may set and an update may not."""
+    shown: ClassVar[frozenset[str]] = frozenset({"status"})
+    """Attributes that only answers have."""
     tags_in_post: ClassVar[bool] = False
     missing_text: ClassVar[str] = "{title} {id} could not be found."
 
@@ -104,13 +124,20 @@ class Resource:
         }
         if self.tags_in_post:
             known.add("tags")
-        self._refuse_unknown(asked, known)
+        elif "tags" in asked:
+            raise errors.bad_request("Attribute 'tags' not allowed in POST")
+        self._validate(asked, known)
         for name in sorted(self.required):
             if asked.get(name) is None:
                 raise errors.bad_request(
                     f"Failed to parse request. Required attribute '{name}' not specified"
                 )
         project_id = asked.get("project_id") or asked.get("tenant_id") or token.project_id
+        if project_id != token.project_id and not token.roles & {"admin", "service"}:
+            raise errors.bad_request(
+                "Specifying 'project_id' other than the authenticated project in request is not allowed for the "
+                "current user."
+            )
         self.check_quota(project_id)
         policy.check(token, "create", self.singular, asked, project_id)
         now = timestamp()
@@ -131,7 +158,7 @@ class Resource:
 
     def update(self, token: Token, item: Item, asked: dict[str, Any]) -> Item:
         """Change an object."""
-        self._refuse_unknown(asked, {*self.defaults, "name", "description"})
+        self._validate(asked, {*self.defaults, "name", "description"})
         policy.check(token, "update", self.singular, asked, item["project_id"])
         self.change(token, item, asked)
         touch(item)
@@ -159,11 +186,22 @@ class Resource:
     def release(self, item: Item) -> None:
         """Check that an object may go, and give back what it holds."""
 
-    def _refuse_unknown(self, asked: dict[str, Any], known: set[str]) -> None:
+    @property
+    def filters(self) -> frozenset[str]:
+        """Attributes that a listing may be filtered by."""
+        return self.required | self.fixed | self.shown | self.defaults.keys() | COMMON_FILTERS
+
+    def _validate(self, asked: dict[str, Any], known: set[str]) -> None:
         unknown = sorted(asked.keys() - known)
         if unknown:
             names = ", ".join(f"'{name}'" for name in unknown)
             raise errors.bad_request(f"Unrecognized attribute(s) {names}")
+        for name in ("name", "description", "device_id", "device_owner"):
+            value = asked.get(name)
+            if isinstance(value, str) and len(value) > MAX_STRING:
+                raise errors.bad_request(
+                    f"Invalid input for {name}. Reason: '{value}' exceeds maximum length of {MAX_STRING}."
+                )
 
 
 def touch(item: Item) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from kuryr.testing.fake_cloud import errors, policy
@@ -31,8 +32,10 @@ class Routers(Resource):
 
     def release(self, item: Item) -> None:
         """Interfaces hold a router."""
-        if self._interfaces(item):
-            raise errors.conflict("RouterInUse", f"Router {item['id']} still has ports")
+        interfaces = self._interfaces(item)
+        if interfaces:
+            ids = ", ".join(port["id"] for port in interfaces)
+            raise errors.conflict("RouterInUse", f"Router {item['id']} has ports still attached: {ids}")
 
     def _interfaces(self, router: Item) -> list[Item]:
         return [
@@ -53,14 +56,15 @@ class Routers(Resource):
     def _port_for(self, token: Token, router: Item, subnet_id: str) -> Item:
         subnet = self._subnets.find(token, subnet_id)
         if not subnet["gateway_ip"]:
-            raise errors.bad_request(
-                "Bad router request: Subnet for router interface must have a gateway IP."
-            )
+            raise _bad_router("Subnet for router interface must have a gateway IP")
         for interface in self._interfaces(router):
-            if any(ip["subnet_id"] == subnet_id for ip in interface["fixed_ips"]):
-                raise errors.bad_request(
-                    f"Bad router request: Router already has a port on subnet {subnet_id}."
-                )
+            for ip in interface["fixed_ips"]:
+                other = self._subnets.items[ip["subnet_id"]]
+                if ipaddress.ip_network(other["cidr"]).overlaps(ipaddress.ip_network(subnet["cidr"])):
+                    raise _bad_router(
+                        f"Cidr {subnet['cidr']} of subnet {subnet_id} overlaps with cidr {other['cidr']} of subnet "
+                        f"{other['id']}"
+                    )
         return self._ports.create(
             token,
             {
@@ -101,3 +105,7 @@ class Routers(Resource):
             "subnet_id": subnets[0] if subnets else None,
             "subnet_ids": subnets,
         }
+
+
+def _bad_router(reason: str) -> errors.NeutronError:
+    return errors.NeutronError(400, "BadRequest", f"Bad router request: {reason}.")

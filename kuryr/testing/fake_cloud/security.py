@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from collections.abc import Iterable
 from typing import Any, Final
@@ -73,6 +74,10 @@ class SecurityGroups(Resource):
     def check_visible(self, token: Token, ids: Iterable[str]) -> None:
         """Refuse groups that are not there or not to be seen."""
         for group_id in ids:
+            if not _is_uuid(group_id):
+                raise errors.bad_request(
+                    f"Invalid input for security_groups. Reason: '{group_id}' is not a valid UUID."
+                )
             group = self.items.get(group_id)
             if group is None or not (policy.sees(token, self.singular, group) or "service" in token.roles):
                 raise self.missing(group_id)
@@ -162,7 +167,7 @@ class AddressGroups(Resource):
 
     def complete(self, token: Token, item: Item, asked: dict[str, Any]) -> None:
         """Addresses are prefixes, each there once."""
-        item["addresses"] = list(dict.fromkeys(item.get("addresses", [])))
+        item["addresses"] = _prefixes(item.get("addresses", []))
         item["shared"] = False
         del item["tags"]
 
@@ -177,25 +182,40 @@ class AddressGroups(Resource):
 
     def _add(self, token: Token, item: Item, asked: dict[str, Any]) -> Any:
         policy.check(token, "update", self.singular, {}, item["project_id"])
-        there = [address for address in asked["addresses"] if address in item["addresses"]]
+        wanted = _prefixes(asked["addresses"])
+        there = [address for address in wanted if address in item["addresses"]]
         if there:
             raise errors.NeutronError(
                 400,
                 "AddressesAlreadyExist",
-                f"Addresses {','.join(there)} already exist in the address group {item['id']}.",
+                f"Addresses {there} already exist in the address group {item['id']}.",
             )
-        item["addresses"] += list(dict.fromkeys(asked["addresses"]))
+        item["addresses"] = item["addresses"] + wanted
         touch(item)
         return {self.singular: item}
 
     def _remove(self, token: Token, item: Item, asked: dict[str, Any]) -> Any:
         policy.check(token, "update", self.singular, {}, item["project_id"])
-        absent = [address for address in asked["addresses"] if address not in item["addresses"]]
+        leaving = _prefixes(asked["addresses"])
+        absent = [address for address in leaving if address not in item["addresses"]]
         if absent:
             raise errors.not_found(
                 "AddressesNotFound",
-                f"Addresses {','.join(absent)} not found in the address group {item['id']}.",
+                f"Addresses {absent} not found in the address group {item['id']}.",
             )
-        item["addresses"] = [address for address in item["addresses"] if address not in asked["addresses"]]
+        item["addresses"] = [address for address in item["addresses"] if address not in leaving]
         touch(item)
         return {self.singular: item}
+
+
+def _prefixes(addresses: Iterable[str]) -> list[str]:
+    """Addresses as Neutron keeps them: prefixes, each once."""
+    return list(dict.fromkeys(str(ipaddress.ip_network(address, strict=False)) for address in addresses))
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
