@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`python3 -m devcloud`."""
+
 import sys
 
 from devcloud.cli import main

@@ -9,7 +9,18 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from devcloud import network, openstack, packages, paths, preflight, processes, steps, teardown, wrappers
+from devcloud import (
+    network,
+    openstack,
+    packages,
+    paths,
+    preflight,
+    processes,
+    shell,
+    steps,
+    teardown,
+    wrappers,
+)
 
 PARTS = ("devcloud.kubernetes", "devcloud.kuryr", "devcloud.vm")
 """What stands on OpenStack. Each part has steps(), stop() and status()."""
@@ -21,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.command(arguments)
         return code
-    except preflight.Missing as missing:
+    except preflight.MissingError as missing:
         print(f"make up cannot start:\n{missing}", file=sys.stderr)
         return 2
-    except (steps.StepError, PermissionError, FileNotFoundError, TimeoutError) as error:
+    except (steps.StepError, shell.CommandError, PermissionError, FileNotFoundError, TimeoutError) as error:
         print(f"failed: {error}\nlogs: {paths.LOGS}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -33,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parts() -> list[ModuleType]:
+    """The parts' modules, in the order in which they come up."""
     return [importlib.import_module(name) for name in PARTS]
 
 

@@ -33,26 +33,32 @@ class Node:
 
     @property
     def name(self) -> str:
+        """The node's name, for Kubernetes and OVN alike."""
         return f"node{self.number}"
 
     @property
     def netns(self) -> str:
+        """The name of its network namespace."""
         return paths.netns(self.name)
 
     @property
     def ipv4(self) -> str:
+        """Its address on the management bridge."""
         return f"10.250.0.{self.number}"
 
     @property
     def ipv6(self) -> str:
+        """Its address on the management bridge."""
         return f"fd00:10:250::{self.number}"
 
     @property
     def tunnel_ipv4(self) -> str:
+        """Its end of the tunnels."""
         return f"10.250.1.{self.number}"
 
     @property
     def external_ipv4(self) -> str:
+        """Its address on the external network."""
         return f"172.24.4.{self.number}"
 
 
@@ -60,6 +66,7 @@ NODES = tuple(Node(number) for number in range(1, len(paths.NODES) + 1))
 
 
 def steps() -> list[Step]:
+    """What makes the network."""
     return [Step("node network", up)]
 
 
@@ -96,6 +103,7 @@ def down() -> None:
 
 
 def status() -> list[tuple[str, bool, str]]:
+    """Whether the bridge and the namespaces are there."""
     rows = [("bridge kdev0", _exists(BRIDGE), HOST_IPV4)]
     for node in NODES:
         rows.append((f"namespace {node.netns}", _exists(MANAGEMENT, node.netns), node.ipv4))

@@ -37,12 +37,15 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class GoProgram:
+    """A program that is built from a pinned Go module."""
+
     name: str
     module: str
     package: str
 
     @property
     def path(self) -> Path:
+        """Where the cache has it."""
         return paths.GO_BIN[self.module] / self.name
 
 
@@ -59,6 +62,7 @@ GO_PROGRAMS = (
 
 
 def steps() -> list[Step]:
+    """What fills the cache."""
     return [
         Step("debian packages", unpack_debian, done=lambda: not missing_debian()),
         Step("openstack programs", install_openstack, done=openstack_installed),
@@ -92,6 +96,7 @@ def missing_debian() -> list[DebianPackage]:
 
 
 def unpack_debian() -> None:
+    """Download and unpack the listed packages that are missing."""
     packages = missing_debian()
     if not packages:
         return
@@ -170,14 +175,17 @@ def openstack_venv() -> Path:
 
 
 def openstack_installed() -> bool:
+    """Whether the virtual environment is there, to its last package."""
     return (openstack_venv() / ".complete").exists()
 
 
 def install_openstack() -> None:
+    """Make the virtual environment anew."""
     venv = openstack_venv()
     shutil.rmtree(venv, ignore_errors=True)
     shell.run([sys.executable, "-m", "venv", venv])
-    pip = [venv / "bin/pip", "install", "--quiet", "--no-deps", "--requirement", OPENSTACK_LIST]
+    pip: list[shell.Argument] = [venv / "bin/pip", "install", "--quiet", "--no-deps"]
+    pip += ["--requirement", OPENSTACK_LIST]
     shell.run(pip, timeout=1800)
     (venv / ".complete").touch()
 
@@ -205,6 +213,7 @@ def go_version_needed() -> tuple[int, ...]:
 
 
 def build_go() -> None:
+    """Build the programs that are missing, one after the other."""
     missing = missing_go()
     for number, program in enumerate(missing, 1):
         _build(program, f"{program.name} ({number} of {len(missing)})")

@@ -55,6 +55,7 @@ def node_run(node: str) -> Path:
 
 
 def ovsdb_socket(node: str) -> Path:
+    """The socket of a node's OVSDB."""
     return node_run(node) / "db.sock"
 
 

@@ -39,24 +39,24 @@ API_PORTS = {
 """The ports of processes, by the names that they are started under."""
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """What is missing, one line for each."""
 
 
 def root() -> None:
-    """Raises Missing unless this is root's process."""
+    """Raises MissingError unless this is root's process."""
     if os.geteuid() != 0:
-        raise Missing("- not root: run it as root (sudo make up)")
+        raise MissingError("- not root: run it as root (sudo make up)")
 
 
 def check() -> None:
-    """Raises Missing that names every precondition which does not hold."""
+    """Raises MissingError that names every precondition which does not hold."""
     root()
     found: list[str] = []
     for each in (_tools, _namespaces, _memory, _disk, _ports, _addresses, _octavia_link, _sources):
         found += each()
     if found:
-        raise Missing("\n".join(f"- {line}" for line in found))
+        raise MissingError("\n".join(f"- {line}" for line in found))
 
 
 def _tools() -> list[str]:
@@ -91,6 +91,7 @@ def _memory() -> list[str]:
 
 
 def lack_of_memory(meminfo: str) -> list[str]:
+    """A line if /proc/meminfo tells of too little."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
     available = int(match[1]) / 2**20 if match else 0.0
     if available < MEMORY_GIB:
@@ -167,9 +168,9 @@ def debian_archive() -> str:
 def first_archive(sources: str) -> str:
     """The first URL of Debian itself in a file of apt's sources, in either format; '' if there is none."""
     for line in sources.splitlines():
-        if line.lstrip().startswith(("URIs:", "deb ")) and (match := re.search(r"https?://\S+", line)):
-            if "debian" in match[0]:
-                return match[0].rstrip("/")
+        match = re.search(r"https?://\S+", line) if line.lstrip().startswith(("URIs:", "deb ")) else None
+        if match is not None and "debian" in match[0]:
+            return match[0].rstrip("/")
     return ""
 
 

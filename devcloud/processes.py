@@ -21,11 +21,23 @@ MARK = "KURYR_DEVCLOUD_PROCESS"
 
 @dataclass(frozen=True)
 class Recorded:
+    """What a pid file holds."""
+
     pid: int
     start_time: int
 
 
+@dataclass(frozen=True)
+class Stat:
+    """A process's state letter, its process group, and its start in clock ticks since boot."""
+
+    state: str
+    group: int
+    start_time: int
+
+
 def log_file(name: str) -> Path:
+    """Where the process of this name prints."""
     return paths.LOGS / f"{name}.log"
 
 
@@ -60,7 +72,7 @@ def start(
             start_new_session=True,
         )
     stat = _stat(child.pid)
-    started = stat[1] if stat else 0
+    started = stat.start_time if stat else 0
     pid_file = _pid_file(name)
     written = pid_file.with_suffix(".tmp")
     written.write_text(f"{child.pid} {started}\n")
@@ -79,20 +91,20 @@ def pid(name: str) -> int | None:
     return known.pid if known else None
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """A process ended by itself; the message holds the end of its log."""
 
 
 def wait_until(
     name: str, predicate: Callable[[], object], what: str, timeout: float, interval: float = 0.1
 ) -> None:
-    """Like shell.wait_until for something that a process brings about: raises Ended once it is gone."""
+    """Like shell.wait_until for something that a process brings about: raises EndedError once it is gone."""
 
     def holds() -> object:
         if well := predicate():
             return well
         if not running(name):
-            raise Ended(f"{name} ended before {what}; the end of {log_file(name)}:\n{_log_end(name)}")
+            raise EndedError(f"{name} ended before {what}; the end of {log_file(name)}:\n{_log_end(name)}")
         return None
 
     shell.wait_until(holds, f"{name}: {what}", timeout, interval)
@@ -107,7 +119,8 @@ def stop(name: str, timeout: float = 10) -> None:
     """End the process of this name with its process group: SIGTERM, after `timeout` seconds SIGKILL."""
     if (known := _alive(name)) is not None:
         _end(known.pid, timeout)
-        _signal_group(known.pid, signal.SIGKILL)
+        for left in _group(known.pid):
+            _end(left, 0)
     _pid_file(name).unlink(missing_ok=True)
 
 
@@ -162,7 +175,7 @@ def _alive(name: str) -> Recorded | None:
     if recorded is None:
         return None
     stat = _stat(recorded.pid)
-    if stat is None or stat[0] in "ZX" or stat[1] != recorded.start_time:
+    if stat is None or stat.state in "ZX" or stat.start_time != recorded.start_time:
         return None
     return recorded
 
@@ -175,14 +188,14 @@ def parse_pid_file(text: str) -> Recorded | None:
     return Recorded(int(fields[0]), int(fields[1]))
 
 
-def parse_stat(text: str) -> tuple[str, int]:
-    """State and start time (clock ticks since boot) out of /proc/<pid>/stat."""
+def parse_stat(text: str) -> Stat:
+    """What is of use here out of /proc/<pid>/stat."""
     # The command's name, in parentheses, may hold spaces and parentheses.
     fields = text[text.rindex(")") + 1 :].split()
-    return fields[0], int(fields[19])
+    return Stat(state=fields[0], group=int(fields[2]), start_time=int(fields[19]))
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
+def _stat(pid: int) -> Stat | None:
     try:
         return parse_stat(Path(f"/proc/{pid}/stat").read_text())
     except (FileNotFoundError, ProcessLookupError):
@@ -207,8 +220,11 @@ def _end(pid: int, timeout: float) -> None:
     raise TimeoutError(f"process {pid} is still there 10 s after SIGKILL")
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
+def _group(group: int) -> list[int]:
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            stat = _stat(int(entry.name))
+            if stat is not None and stat.group == group and stat.state not in "ZX":
+                members.append(int(entry.name))
+    return members

@@ -85,7 +85,8 @@ def order(steps: Iterable[Step]) -> list[Step]:
     for step in left.values():
         if unknown := set(step.after) - known:
             raise ValueError(
-                f"step {step.name!r} comes after {sorted(unknown)}, which are no steps; known: {sorted(known)}"
+                f"step {step.name!r} comes after {sorted(unknown)}, which are no steps; "
+                f"known: {sorted(known)}"
             )
     ordered: list[Step] = []
     names: set[str] = set()
@@ -100,10 +101,12 @@ def order(steps: Iterable[Step]) -> list[Step]:
 
 
 def dotted(name: str) -> str:
+    """The name, and dots up to where the time is printed."""
     return f"{name} ".ljust(36, ".")
 
 
 def result_line(name: str, seconds: float | None) -> str:
+    """What is printed for a step that is done."""
     return f"{dotted(name)} {'there already' if seconds is None else f'{seconds:.1f}s'}"
 
 

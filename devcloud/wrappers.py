@@ -70,6 +70,7 @@ def environment() -> str:
 
 
 def what_to_try() -> str:
+    """What `up` prints at its end."""
     commands = paths.COMMANDS
     return f"""
 The development cloud is up. To try (or first: eval "$(make env)"):

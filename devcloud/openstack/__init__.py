@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenStack: MariaDB, Keystone, Neutron with OVN, Octavia with OVN, the nodes' Open vSwitch, and the objects."""
+"""OpenStack: MariaDB, Keystone, Neutron and Octavia with OVN, the nodes' Open vSwitch, the objects."""
 
 import os
 
@@ -27,24 +27,28 @@ def steps() -> list[Step]:
             done=database.migrated,
         ),
         Step("keystone", services.start_keystone, after=("migrations", "node network")),
-        Step("identity", _identity, after=("keystone",), done=database.identity_ready),
-        Step("ovn databases", ovn.start_central, after=("debian packages",)),
+        Step("identity", _identity, after=("keystone",), done=database.identity_made),
+        # The template brings OVN's northbound database along.
+        Step("ovn databases", ovn.start_central, after=("mariadb",)),
         *(_node_step(node) for node in NODES),
         Step("neutron", services.start_neutron, after=services_need),
         Step("octavia driver agent", services.start_octavia_driver_agent, after=services_need),
         Step("octavia", services.start_octavia, after=("octavia driver agent",)),
         Step("networks", _objects, after=("neutron", *(f"{node.name} ovs" for node in NODES))),
-        Step("openstack", facts.write_clouds, after=("networks", "octavia")),
+        Step("template", database.keep_template, after=("networks", "octavia"), done=database.template_kept),
+        Step("openstack", facts.write_clouds, after=("template",)),
     ]
 
 
 def stop() -> None:
+    """Stop the services, OVN and the nodes' Open vSwitch, and the database."""
     services.stop()
     ovn.stop()
     processes.stop("mariadb", timeout=30)
 
 
 def status() -> list[tuple[str, bool, str]]:
+    """Each process's name, whether it is well, and its URL."""
     return [("mariadb", processes.running("mariadb"), ""), *ovn.status(), *services.status()]
 
 
@@ -59,7 +63,7 @@ def _node_step(node: Node) -> Step:
 
 def _identity() -> None:
     identity.make()
-    database.keep_template()
+    database.mark_identity_made()
 
 
 def _objects() -> None:

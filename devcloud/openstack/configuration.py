@@ -35,7 +35,9 @@ def render(sections: dict[str, SECTION]) -> str:
 
 def write_all(tag_ports_on_creation: bool) -> None:
     """Write every file anew; `tag_ports_on_creation`: whether Neutron keeps the tags of a port's POST."""
-    _NO_POLICY.touch()
+    # A changed time of change would make each service load its policy again, in the middle of requests.
+    if not _NO_POLICY.exists():
+        _NO_POLICY.touch()
     (paths.RUN / "neutron").mkdir(exist_ok=True)
     (paths.RUN / "lock").mkdir(exist_ok=True)
     drivers = (*EXTENSION_DRIVERS, *((TAGS_DRIVER,) if tag_ports_on_creation else ()))

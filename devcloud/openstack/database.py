@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MariaDB, and the migrated databases, which the cache keeps a template of."""
+"""MariaDB with the services' databases.
+
+The cache keeps a template of them, made objects and OVN's view of these included, so that a later start
+neither migrates nor makes anything.
+"""
 
 import hashlib
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from devcloud import packages, paths, processes, shell
@@ -16,21 +20,30 @@ DATABASES = ("keystone", "neutron", "octavia", "octavia_persistence")
 
 _DATA = paths.DATA / "mysql"
 _MIGRATED = paths.DATA / "migrated"
-_READY = paths.DATA / "identity-ready"
+_IDENTITY = paths.DATA / "identity-made"
+_FRESH = paths.DATA / "fresh"
+"""There while the databases hold nothing but what `up` makes: then they may become the template."""
+
+_TEMPLATE_OF = (_DATA, KEYS, _MIGRATED, _IDENTITY, paths.DATA / "ovn-nb.db")
+_DEPENDS_ON = ("configuration.py", "database.py", "facts.py", "identity.py", "objects.py", "../network.py")
 
 
 def start() -> None:
     """MariaDB on a socket, with the databases of the template where the cache has one."""
     if not (_DATA / "mysql").exists():
-        shutil.rmtree(_DATA, ignore_errors=True)
+        # OVN and the databases begin from the same state.
+        for item in _TEMPLATE_OF:
+            shutil.rmtree(item) if item.is_dir() else item.unlink(missing_ok=True)
         if _template().exists():
             shell.run(["cp", "-a", "--reflink=auto", f"{_template()}/.", paths.DATA])
         else:
+            _FRESH.touch()
             _install()
     _start_server()
 
 
 def migrated() -> bool:
+    """Whether the databases have the schema, from this start or from the template."""
     return _MIGRATED.exists()
 
 
@@ -40,11 +53,13 @@ def migrate() -> None:
         _sql(f"create database if not exists {name}")
     venv = packages.openstack_venv() / "bin"
     quiet = {"PYTHONWARNINGS": "ignore"}
-    neutron = [venv / "neutron-db-manage", "--config-file", configuration.NEUTRON_CONF]
+    neutron: list[shell.Argument] = [venv / "neutron-db-manage"]
+    neutron += ["--config-file", configuration.NEUTRON_CONF]
     neutron += ["--config-file", configuration.ML2_CONF, "upgrade", "heads"]
-    octavia = [venv / "octavia-db-manage", "--config-file", configuration.OCTAVIA_CONF, "upgrade", "head"]
+    octavia: list[shell.Argument] = [venv / "octavia-db-manage"]
+    octavia += ["--config-file", configuration.OCTAVIA_CONF, "upgrade", "head"]
     with ThreadPoolExecutor() as pool:
-        under_way = [
+        under_way: list[Future[str] | Future[None]] = [
             pool.submit(shell.run, neutron, env=quiet),
             pool.submit(shell.run, octavia, env=quiet),
             pool.submit(_prepare_keystone),
@@ -54,37 +69,45 @@ def migrate() -> None:
     _MIGRATED.touch()
 
 
-def identity_ready() -> bool:
+def identity_made() -> bool:
     """Whether the databases hold the users and endpoints, from this start or from the template."""
-    return _READY.exists()
+    return _IDENTITY.exists()
+
+
+def mark_identity_made() -> None:
+    """Say that they do."""
+    _IDENTITY.touch()
+
+
+def template_kept() -> bool:
+    """Whether there is nothing to keep: these databases have become the template, or came from it."""
+    return not _FRESH.exists()
 
 
 def keep_template() -> None:
-    """Keep the databases as they are now, users and endpoints included; MariaDB is stopped meanwhile."""
-    _READY.touch()
+    """Keep the databases as they are now; MariaDB is stopped meanwhile."""
     template = _template()
     written = template.with_suffix(".tmp")
     shutil.rmtree(written, ignore_errors=True)
     written.mkdir(parents=True, mode=0o700)
     processes.stop("mariadb", timeout=60)
-    for item in (_DATA, KEYS, _MIGRATED, _READY):
+    for item in _TEMPLATE_OF:
         shell.run(["cp", "-a", item, written])
     _start_server()
-    for older in template.parent.glob("openstack-database-*"):
-        if older not in (written, template):
+    for older in template.parent.glob("openstack-template-*"):
+        if older != written:
             shutil.rmtree(older)
-    if template.exists():
-        shutil.rmtree(template)
     written.rename(template)
+    _FRESH.unlink()
 
 
 def _template() -> Path:
     """Named by all that its content depends on."""
     key = hashlib.sha256(packages.OPENSTACK_LIST.read_bytes())
-    for module in ("database.py", "identity.py", "facts.py"):
+    for module in _DEPENDS_ON:
         key.update((Path(__file__).parent / module).read_bytes())
     key.update(os.fspath(paths.STATE).encode())
-    return paths.CACHE / f"openstack-database-{key.hexdigest()[:12]}"
+    return paths.CACHE / f"openstack-template-{key.hexdigest()[:12]}"
 
 
 def _install() -> None:
@@ -140,16 +163,18 @@ def _answers() -> bool:
 
 
 def _sql(statement: str) -> str:
-    client = [paths.program("mariadb"), "--no-defaults", f"--socket={MYSQL_SOCKET}", "--user=root"]
+    client: list[shell.Argument] = [
+        paths.program("mariadb"),
+        "--no-defaults",
+        f"--socket={MYSQL_SOCKET}",
+        "--user=root",
+    ]
     return shell.run([*client, "--execute", statement])
 
 
 def _prepare_keystone() -> None:
-    manage = [
-        packages.openstack_venv() / "bin/keystone-manage",
-        "--config-file",
-        configuration.KEYSTONE_CONF,
-    ]
+    manage: list[shell.Argument] = [packages.openstack_venv() / "bin/keystone-manage"]
+    manage += ["--config-file", configuration.KEYSTONE_CONF]
     quiet = {"PYTHONWARNINGS": "ignore"}
     shell.run([*manage, "db_sync"], env=quiet)
     for directory in ("fernet", "credential"):

@@ -44,6 +44,7 @@ def read() -> Facts:
 
 
 def write_clouds() -> None:
+    """Write clouds.yaml, readable by root alone."""
     clouds = {
         {"admin": "devcloud-admin"}.get(user, user): {
             "auth": {

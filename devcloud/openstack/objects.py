@@ -25,9 +25,11 @@ class Subnet:
 
     @property
     def name(self) -> str:
+        """The subnet's name in Neutron."""
         return f"{self.network}-v{self.version}"
 
     def body(self, network_id: str) -> dict[str, Any]:
+        """What Neutron is asked to create."""
         body: dict[str, Any] = {
             "name": self.name,
             "network_id": network_id,

@@ -45,19 +45,23 @@ def start_central() -> None:
 
 def northbound(*arguments: str) -> str:
     """ovn-nbctl."""
-    program = [paths.program("ovn-nbctl"), "--timeout=30", f"--db=unix:{NB_SOCKET}"]
+    program: list[shell.Argument] = [paths.program("ovn-nbctl"), "--timeout=30", f"--db=unix:{NB_SOCKET}"]
     return shell.run([*program, *arguments], env=_environment(NB_SOCKET.parent))
 
 
 def southbound(*arguments: str) -> str:
     """ovn-sbctl."""
-    program = [paths.program("ovn-sbctl"), "--timeout=30", f"--db=unix:{SB_SOCKET}"]
+    program: list[shell.Argument] = [paths.program("ovn-sbctl"), "--timeout=30", f"--db=unix:{SB_SOCKET}"]
     return shell.run([*program, *arguments], env=_environment(SB_SOCKET.parent))
 
 
 def vsctl(node: str, *arguments: str) -> str:
     """ovs-vsctl on a node's Open vSwitch."""
-    program = [paths.program("ovs-vsctl"), "--timeout=30", f"--db=unix:{paths.ovsdb_socket(node)}"]
+    program: list[shell.Argument] = [
+        paths.program("ovs-vsctl"),
+        "--timeout=30",
+        f"--db=unix:{paths.ovsdb_socket(node)}",
+    ]
     return shell.run([*program, *arguments], env=_environment(paths.node_run(node)))
 
 
@@ -107,6 +111,7 @@ def chassis() -> set[str]:
 
 
 def stop() -> None:
+    """Stop the nodes' processes, then the databases."""
     for node in network.NODES:
         for program in ("ovn-controller", "ovs-vswitchd", "ovsdb"):
             processes.stop(f"{node.name}-{program}", timeout=5)
@@ -115,6 +120,7 @@ def stop() -> None:
 
 
 def status() -> list[tuple[str, bool, str]]:
+    """Each process's name, and whether it runs."""
     rows = [(name, processes.running(name), "") for name in _CENTRAL]
     for node in network.NODES:
         for program in ("ovsdb", "ovs-vswitchd", "ovn-controller"):

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenStack's APIs by HTTP: what the development cloud needs to make its objects, without a client library."""
+"""OpenStack's APIs by HTTP, without a client library: enough to make the objects."""
 
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from devcloud.openstack import facts
 
 Body = dict[str, Any]
 
-_FORBIDDEN_AT_FIRST = 4
+_ATTEMPTS = 3
 
 
 class ApiError(Exception):
@@ -45,27 +46,30 @@ class Session:
             url = f"{url}?{urllib.parse.urlencode(query)}"
         return _call(method, url, body, self._token)[0]
 
-    def ensure(self, collection_url: str, kind: str, wanted: Body, **key: str) -> Body:
-        """The object of this kind that the key (default: its name) finds, created as `wanted` if there is none."""
-        key = key or {"name": wanted["name"]}
+    def ensure(self, collection_url: str, kind: str, wanted: Mapping[str, Any], **key: str) -> Body:
+        """The object that the key (default: its name) finds; created as `wanted` if there is none.
+
+        An internal error is met by looking again: the services have them while they are young.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._ensure(collection_url, kind, wanted, key or {"name": wanted["name"]})
+            except ApiError as error:
+                if error.status < 500:
+                    raise
+                time.sleep(1)
+        return self._ensure(collection_url, kind, wanted, key or {"name": wanted["name"]})
+
+    def _ensure(
+        self, collection_url: str, kind: str, wanted: Mapping[str, Any], key: Mapping[str, str]
+    ) -> Body:
         plural = collection_url.rsplit("/", 1)[1].replace("-", "_")
-        found = self.call("GET", collection_url, **key)[plural]
+        found = self.call("GET", f"{collection_url}?{urllib.parse.urlencode(key)}")[plural]
         if found:
             existing: Body = found[0]
             return existing
-        created: Body = self._create(collection_url, {kind: wanted})[kind]
+        created: Body = self.call("POST", collection_url, {kind: dict(wanted)})[kind]
         return created
-
-    def _create(self, url: str, body: Body) -> Body:
-        # A Neutron worker's first requests, side by side, race with the loading of its policy.
-        for _ in range(_FORBIDDEN_AT_FIRST):
-            try:
-                return self.call("POST", url, body)
-            except ApiError as error:
-                if error.status != 403:
-                    raise
-                time.sleep(0.5)
-        return self.call("POST", url, body)
 
 
 def _call(method: str, url: str, body: Body | None, token: str) -> tuple[Body, dict[str, str]]:

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from devcloud import packages, paths, processes
+from devcloud import packages, paths, processes, shell
 from devcloud.network import HOST_IPV4
 from devcloud.openstack import configuration
 from devcloud.openstack.configuration import OCTAVIA_RUN
@@ -17,9 +17,11 @@ SYSTEM_OCTAVIA_RUN = Path("/var/run/octavia")
 PORTS = {"keystone": 5000, "neutron": 9696, "octavia": 9876}
 _ALL = ("octavia", "neutron", "keystone", "octavia-driver-agent")
 _ANSWER_TIMEOUT = 180
+_NEUTRON_APPLICATION = Path(__file__).with_name("neutron_wsgi.py")
 
 
 def start_keystone() -> None:
+    """Keystone's API."""
     _serve(
         "keystone",
         "keystone.wsgi.api:application",
@@ -31,12 +33,13 @@ def start_keystone() -> None:
 
 
 def start_neutron() -> None:
+    """Neutron's API, with the OVN mechanism driver."""
     files = f"{configuration.NEUTRON_CONF};{configuration.ML2_CONF}"
     environment = {
         "OS_NEUTRON_CONFIG_DIR": str(configuration.NEUTRON_CONF.parent),
         "OS_NEUTRON_CONFIG_FILES": files,
     }
-    _serve("neutron", "neutron.wsgi.api:application", env=environment, processes_=2)
+    _serve("neutron", _NEUTRON_APPLICATION, env=environment, workers=2)
 
 
 def start_octavia_driver_agent() -> None:
@@ -47,12 +50,17 @@ def start_octavia_driver_agent() -> None:
         SYSTEM_OCTAVIA_RUN.unlink(missing_ok=True)
         SYSTEM_OCTAVIA_RUN.symlink_to(OCTAVIA_RUN)
     processes.end_orphans(name)
-    agent = [packages.openstack_venv() / "bin" / name, "--config-file", configuration.OCTAVIA_CONF]
+    agent: list[shell.Argument] = [
+        packages.openstack_venv() / "bin" / name,
+        "--config-file",
+        configuration.OCTAVIA_CONF,
+    ]
     processes.start(name, agent, env=_environment())
     processes.wait_until(name, (OCTAVIA_RUN / "get.sock").exists, "its sockets are there", 60)
 
 
 def start_octavia() -> None:
+    """Octavia's API, with OVN as its provider."""
     _serve(
         "octavia",
         "octavia.wsgi.api:application",
@@ -70,6 +78,7 @@ def stop() -> None:
 
 
 def status() -> list[tuple[str, bool, str]]:
+    """Each process's name, whether it runs and its API answers, and its URL."""
     rows = []
     for name in reversed(_ALL):
         port = PORTS.get(name)
@@ -96,10 +105,10 @@ def _environment() -> dict[str, str]:
 
 def _serve(
     name: str,
-    application: str,
+    application: str | Path,
     *,
     env: dict[str, str] | None = None,
-    processes_: int = 1,
+    workers: int = 1,
     extra: list[str] | None = None,
 ) -> None:
     port = PORTS[name]
@@ -112,6 +121,7 @@ def _serve(
     argv += ["--add-header", "Connection:close"]
     for address in ("127.0.0.1", HOST_IPV4):
         argv += ["--http-socket", f"{address}:{port}"]
-    argv += ["--module", application, "--processes", str(processes_), "--threads", "4"]
+    argv += ["--wsgi-file" if isinstance(application, Path) else "--module", str(application)]
+    argv += ["--processes", str(workers), "--threads", "4"]
     processes.start(name, [*argv, *(extra or [])], env={**_environment(), **(env or {})})
     processes.wait_until(name, lambda: answers(port, _ANSWER_TIMEOUT), "its API answers", _ANSWER_TIMEOUT)
