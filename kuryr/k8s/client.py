@@ -36,8 +36,8 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-# Connections kept open for reuse; more are opened when more threads call at the same time.
-POOL_SIZE = 32
+# Connections kept open for reuse at most; urllib3 warns about each that it cannot keep.
+POOL_SIZE = 128
 
 
 class Client:

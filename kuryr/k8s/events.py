@@ -104,7 +104,8 @@ class EventRecorder:
 
     Equal Events (object, type, reason, message) within ten minutes become one whose count rises, and those
     that meet in the queue become one call. What the queue or the spam filter does not let through, or the API
-    refuses, is counted in ``dropped``.
+    refuses, is counted in ``dropped``. Events need no Lease: what a process that lost it has to say is still
+    worth telling.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class EventRecorder:
                     LOG.warning("Event %s on %s is lost: %s", same.reason, same.subject.name, error)
                     return False
             except KuryrError as error:
-                # Its namespace is going away, a right is missing, or this process may not write now.
+                # Its namespace is going away, or a right is missing.
                 LOG.debug("Event %s on %s is dropped: %s", same.reason, same.subject.name, error)
                 return False
             except Exception:
@@ -204,12 +205,13 @@ class EventRecorder:
         if series is not None:
             patch = {"count": series.count, "lastTimestamp": timestamp(), "message": same.message}
             try:
-                self._client.merge_patch(EVENTS, series.key, patch)
+                self._client.merge_patch(EVENTS, series.key, patch, fenced=False)
                 return
             except NotFound:
                 # Events live for an hour or less: this one is over, a new series begins.
                 times = series.count
-        created = self._client.create(EVENTS, same.subject.namespace or "default", self._body(same, times))
+        namespace = same.subject.namespace or "default"
+        created = self._client.create(EVENTS, namespace, self._body(same, times), fenced=False)
         self._remember(same, _Series(created.key, times, now))
 
     def _remember(self, same: _Sameness, series: _Series) -> None:

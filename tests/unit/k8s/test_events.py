@@ -23,13 +23,13 @@ class FakeClient:
         self.gate = threading.Event()
         self.gate.set()
 
-    def create(self, resource: Any, namespace: str, body: dict[str, Any]) -> Event:
+    def create(self, resource: Any, namespace: str, body: dict[str, Any], *, fenced: bool) -> Event:
         self._call("create")
         name = body["metadata"]["name"]
         self.events[name] = dict(body)
         return Event(metadata=ObjectMeta(namespace=namespace, name=name))
 
-    def merge_patch(self, resource: Any, key: Key, patch: dict[str, Any]) -> Event:
+    def merge_patch(self, resource: Any, key: Key, patch: dict[str, Any], *, fenced: bool) -> Event:
         self._call("patch")
         if key.name not in self.events:
             raise NotFound("patch events", "gone", status=404)
