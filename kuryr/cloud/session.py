@@ -59,8 +59,11 @@ class Cloud:
     """OpenStack as [neutron] describes it. Makes no call until one is asked for; thread-safe.
 
     :ivar limiter: the limits on calls in flight, shared by all projects since the backend is.
+    :ivar fence: where set, called before every call that changes something; raises when this process may not.
     :raises ConfigurationError: where [neutron] lacks what its ``auth_type`` needs.
     """
+
+    fence: Callable[[], None] | None = None
 
     def __init__(self, conf: cfg.ConfigOpts, *, observe: Observer | None = None) -> None:
         self._conf = conf
@@ -123,26 +126,23 @@ class Cloud:
             )
         return session
 
-    def endpoint(self, plugin: BaseIdentityPlugin) -> str:
-        """Neutron's endpoint in the catalog, without version.
+    def endpoint(self, access: AccessInfo) -> str:
+        """Neutron's endpoint in the catalog that came with a token, without version.
 
         :raises CloudError: where the catalog has none.
         """
         section = self._conf[GROUP]
-        url = plugin.get_endpoint(
-            self.session(),
-            service_type="network",
-            interface=section.endpoint_type,
-            region_name=section.region_name,
-        )
-        if not url:
-            region = f" in region {section.region_name}" if section.region_name else ""
+        try:
+            url = access.service_catalog.url_for(
+                service_type="network", interface=section.endpoint_type, region_name=section.region_name
+            )
+        except exceptions.CatalogException as error:
             raise errors.CloudError(
-                f"Keystone's catalog has no {section.endpoint_type} endpoint of the service type 'network'"
-                f"{region}: check [neutron] endpoint_type and region_name",
+                f"Keystone's catalog has no endpoint of Neutron: {error}. Check [neutron] endpoint_type "
+                f"({section.endpoint_type}) and region_name ({section.region_name or 'not set'})",
                 reason="EndpointNotFound",
                 operation="find Neutron",
-            )
+            ) from error
         return str(url).rstrip("/").removesuffix("/v2.0")
 
     def observe(self, operation: str, result: str, started: float) -> None:
@@ -275,6 +275,9 @@ class ProjectCloud:
         :param type: what the body of the answer is decoded to; an empty body is null.
         :raises CloudError: one of its subclasses, for every answer but a success.
         """
+        # Here, not where the call was queued: its turn may come long after.
+        if method != "GET" and self._cloud.fence is not None:
+            self._cloud.fence()
         data = msgspec.json.encode(body) if body is not None else None
         access = self.authenticate()
         status, answer, sent_back = self._send(method, path, access, operation, data, params, headers)
@@ -305,7 +308,7 @@ class ProjectCloud:
         headers: Mapping[str, str] | None,
     ) -> tuple[int, bytes, Mapping[str, str]]:
         if self._endpoint is None:
-            self._endpoint = self._cloud.endpoint(self.plugin)
+            self._endpoint = self._cloud.endpoint(access)
         all_headers = {"X-Auth-Token": access.auth_token, "Accept": "application/json", **(headers or {})}
         if data is not None:
             all_headers["Content-Type"] = "application/json"

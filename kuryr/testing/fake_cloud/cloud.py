@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,12 +49,25 @@ class FakeCloud:
     :ivar subnets: ids of the subnets by name of the network, then IP version.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, token_seconds: float = 3600) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        token_seconds: float = 3600,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Furnish the cloud; it serves from :meth:`start` on.
+
+        :param token_seconds: how long tokens are valid.
+        :param tls: serve HTTPS with this.
+        """
         self.knobs = Knobs()
         self.journal = Journal()
         self.keystone = Keystone(token_seconds)
         self.neutron = Neutron()
-        self._server = Server(self._answer, host, port)
+        self._scheme = "https" if tls else "http"
+        self._server = Server(self._answer, host, port, tls)
         self._furnish()
 
     def __enter__(self) -> FakeCloud:
@@ -81,7 +95,7 @@ class FakeCloud:
     def url(self) -> str:
         """Where it serves."""
         host, port = self._server.address
-        return f"http://{host}:{port}"
+        return f"{self._scheme}://{host}:{port}"
 
     @property
     def auth_url(self) -> str:

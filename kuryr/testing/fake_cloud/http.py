@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -42,8 +43,15 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 class Server:
     """Serves ``handler`` on 127.0.0.1 (or ``host``) until :meth:`close`."""
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._handler = handler
+        self._tls = tls
         self._listener = socket.create_server((host, port), backlog=512)
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -88,9 +96,12 @@ class Server:
                 self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, accepted: socket.socket) -> None:
+        connection = accepted
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             with connection, connection.makefile("rb") as stream:
                 while (request := _read(stream.readline, stream.read)) is not None:
                     response = self._handler(request)
@@ -104,8 +115,9 @@ class Server:
             # The client went away, or close() cut the connection.
             return
         finally:
+            accepted.close()
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.discard(accepted)
 
 
 def _read(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> Request | None:
