@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import TYPE_CHECKING
 
 import cotyledon
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from kuryr.cni.daemon import Daemon
 from kuryr.conf import node
 from kuryr.conf.loading import set_up_logging
 from kuryr.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from kuryr.cni.daemon import Daemon
 
 LOG = logging.getLogger(__name__)
 
@@ -29,6 +33,9 @@ class DaemonService(cotyledon.Service):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until the process ends."""
+        # Here, not above: the master process would hold a second copy of what it never uses.
+        from kuryr.cni.daemon import Daemon
+
         try:
             self._daemon = Daemon(self._conf)
             self._daemon.start()
@@ -56,4 +63,5 @@ def main() -> None:
     set_up_logging(conf, "kuryr-daemon")
     manager = cotyledon.ServiceManager(graceful_shutdown_timeout=15)
     manager.add(DaemonService, workers=1, args=(conf,))
+    gc.freeze()
     manager.run()
