@@ -81,12 +81,19 @@ def program(name: str) -> str:
 
 
 def free_ports(number: int) -> list[int]:
-    """TCP ports of 127.0.0.1 on which nobody listens now."""
+    """TCP ports of 127.0.0.1 on which nobody listens now.
+
+    Below those that the kernel gives to outgoing connections, one of which could take a stopped server's port.
+    """
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < number:
+            candidate = stack.enter_context(socket.socket())
+            port = secrets.randbelow(10000) + 20000
+            with suppress(OSError):
+                candidate.bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
