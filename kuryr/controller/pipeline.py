@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -70,13 +70,13 @@ class HandlerRunner:
             # Another process may be at work on this key by now; if not, taking over queues every key.
             LOG.warning("%s %s: %s", self.name, key, error)
             return error.reason
-        except (Retry, Terminal) as error:
+        except KuryrError as error:
             LOG.warning("%s %s: %s", self.name, key, error)
             self._report(key, error)
-            if isinstance(error, Retry):
-                self._retry(key, error.retry_after)
-            else:
+            if isinstance(error, Terminal):
                 self.queue.forget(key)
+            else:
+                self._retry(key, error.retry_after if isinstance(error, Retry) else None)
             return error.reason
         except Exception:
             LOG.exception("%s %s: a bug in the handler or one of its drivers", self.name, key)
@@ -90,15 +90,18 @@ class HandlerRunner:
             self.queue.add_after(key, again)
         return "ok"
 
-    def _wait_for(self, key: Key, calls: Iterable[Future[Any]]) -> None:
+    def _wait_for(self, key: Key, calls: Sequence[Future[Any]]) -> None:
         def completed(_: Future[Any]) -> None:
             self.queue.add(key)
 
+        if not calls:
+            # Nothing would ever bring the key back.
+            self.queue.retry(key)
         for call in calls:
             call.add_done_callback(completed)
 
     def _retry(self, key: Key, after: float | None) -> None:
-        if after is None:
+        if not after:
             self.queue.retry(key)
         else:
             self.queue.add_after(key, after)
@@ -122,14 +125,14 @@ class Pipeline:
         self._threads = threads
         self._runners: dict[str, HandlerRunner] = {}
         for name, handler in handlers.items():
-            informers[handler.resource].add_listener(self._own_change(name))
+            informers[handler.resource].add_listener(self._own_change(name, handler))
             for resource, affected in handler.watches().items():
                 informers[resource].add_listener(self._other_change(name, affected))
 
-    def _own_change(self, name: str) -> Any:
+    def _own_change(self, name: str, handler: Handler) -> Any:
         def changed(change: Change[Any]) -> None:
             runner = self._runners.get(name)
-            if runner is not None:
+            if runner is not None and handler.concerns(change):
                 runner.queue.add(change.latest.key)
 
         return changed

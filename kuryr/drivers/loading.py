@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from importlib.metadata import EntryPoint
 from typing import Any, cast
@@ -84,6 +85,7 @@ class Drivers:
     def __init__(self, context: DriverContext) -> None:
         self._context = context
         self._problems: list[str] = []
+        self._lock = threading.Lock()
         self._vif_drivers: dict[str, PodVIFDriver] = {}
         conf = context.conf.kubernetes
         self.pod_project = cast(
@@ -122,13 +124,8 @@ class Drivers:
         if self.pod_vif is None:
             return None
         pool = self._make("vif_pool", name, VIFPoolDriver, None, self.pod_vif)
-        if isinstance(pool, VIFPoolDriver):
-            supported = pool.supported_vif_drivers
-            if supported is not None and vif_driver not in supported:
-                self._problems.append(
-                    f"[kubernetes] vif_pool_driver: {name!r} cannot keep VIFs of pod_vif_driver {vif_driver!r}, "
-                    f"only of: {', '.join(sorted(supported))}."
-                )
+        if isinstance(pool, VIFPoolDriver) and (problem := pool_problem(type(pool), name, vif_driver)):
+            self._problems.append(problem)
         return pool
 
     def vif_driver(self, name: str = "") -> PodVIFDriver:
@@ -137,11 +134,20 @@ class Drivers:
         :raises ConfigurationError: where ``name`` is not known.
         """
         name = name or self._context.conf.kubernetes.pod_vif_driver
-        if name not in self._vif_drivers:
-            cls = load_class(NAMESPACE + "pod_vif", name, f"pod_vif driver {name!r}", PodVIFDriver)
-            register_options(self._context.conf, cls)
-            self._vif_drivers[name] = cls(self._context)
-        return self._vif_drivers[name]
+        with self._lock:
+            driver = self._vif_drivers.get(name)
+            if driver is None:
+                cls = load_class(NAMESPACE + "pod_vif", name, f"pod_vif driver {name!r}", PodVIFDriver)
+                register_options(self._context.conf, cls)
+                driver = self._vif_drivers[name] = cls(self._context)
+                # It is asked for the first time by a reconcile: the others were started before.
+                driver.start()
+        return driver
+
+    def vif_drivers(self) -> list[PodVIFDriver]:
+        """Those that were asked for VIFs: the pool, and others by name."""
+        with self._lock:
+            return list(self._vif_drivers.values())
 
     def all(self) -> list[Driver]:
         """Every driver, once."""
@@ -153,7 +159,18 @@ class Drivers:
             self.vif_pool,
             *self.multi_vif,
         ]
-        return fixed + [driver for driver in self._vif_drivers.values() if driver not in fixed]
+        return fixed + [driver for driver in self.vif_drivers() if driver not in fixed]
+
+
+def pool_problem(pool: type[VIFPoolDriver], name: str, vif_driver: str) -> str | None:
+    """Why the pool of that name cannot keep VIFs of that driver, if it cannot."""
+    supported = pool.supported_vif_drivers
+    if supported is None or vif_driver in supported:
+        return None
+    return (
+        f"[kubernetes] vif_pool_driver: {name!r} cannot keep VIFs of pod_vif_driver {vif_driver!r}, "
+        f"only of: {', '.join(sorted(supported))}."
+    )
 
 
 def duplicates(names: list[str]) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kuryr.cloud.networks import Subnets
     from kuryr.k8s.client import Client
     from kuryr.k8s.events import EventRecorder
+    from kuryr.k8s.informer import Change
 
 ObserveStage = Callable[[str, float], None]
 
@@ -46,7 +47,7 @@ class Handler(abc.ABC):
     """A reconciler of one kind."""
 
     resource: ClassVar[Resource[Any]]
-    """The kind whose keys :meth:`reconcile` is given; every change of such an object brings its key."""
+    """The kind whose keys :meth:`reconcile` is given; every change that :meth:`concerns` it brings its object's key."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -54,6 +55,13 @@ class Handler(abc.ABC):
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """Other kinds that matter, each with a function from a changed object to the keys to reconcile."""
         return {}
+
+    def concerns(self, change: Change[Any]) -> bool:
+        """Whether a change of an object of :attr:`resource` calls for a reconcile; by default every change does.
+
+        A change that the handler itself makes to report a failure must not, or it would undo the key's back-off.
+        """
+        return True
 
     def shard_key(self, key: Key) -> str:
         """What decides which shard the key is in: by default its namespace."""

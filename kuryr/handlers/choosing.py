@@ -7,7 +7,7 @@ import threading
 
 from kuryr.drivers.base import PodVIFDriver
 from kuryr.drivers.types import Allocation, Choice, VIFRequest
-from kuryr.errors import AddressInUse, CloudError, QuotaExceeded, SubnetFull
+from kuryr.errors import AddressInUse, CloudError, QuotaExceeded, Retry, SubnetFull
 
 PASSED_OVER = (SubnetFull, AddressInUse, QuotaExceeded)
 
@@ -23,6 +23,7 @@ class Chooser:
         """The first candidate that works.
 
         :raises CloudError: where none did: the error of the only one, or one that names all; then all are tried again.
+        :raises Retry: where there is none.
         :raises WaitFor: while a candidate's calls are under way.
         """
         identity = (request.owner.uid, request.ifname)
@@ -44,12 +45,20 @@ class Chooser:
                 allocation = _with_reason(allocation, f"{allocation.reason} (passed over {passed})")
             return allocation
         self.forget(request.owner.uid, request.ifname)
+        if not failed:
+            raise Retry(f"there is no candidate for interface {request.ifname}", reason="NoCandidate")
         raise _all_failed(failed)
 
     def forget(self, uid: str, ifname: str) -> None:
-        """The VIF is made, or no longer wanted."""
+        """The VIF is made."""
         with self._lock:
             self._failed.pop((uid, ifname), None)
+
+    def forget_all(self, uid: str) -> None:
+        """The VIFs of this owner are no longer wanted."""
+        with self._lock:
+            for identity in [identity for identity in self._failed if identity[0] == uid]:
+                del self._failed[identity]
 
 
 def _with_reason(allocation: Allocation, reason: str) -> Allocation:

@@ -23,6 +23,7 @@ from kuryr.handlers.node import kuryrport_key, routes_of
 from kuryr.handlers.vif import needs_port
 from kuryr.k8s.conditions import find_condition
 from kuryr.k8s.errors import Conflict, Invalid, NotFound
+from kuryr.k8s.informer import Change
 from kuryr.objects.core import Node, Pod
 from kuryr.objects.kuryrport import (
     BY_CONTROLLER,
@@ -51,6 +52,7 @@ class KuryrPortHandler(Handler):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._chooser = Chooser()
+        self._vif_driver: str = context.conf.kubernetes.pod_vif_driver
         self._lock = threading.Lock()
         # The resourceVersion that our last write replaced: while the store still shows it, there is nothing to do.
         self._replaced: dict[Key, str] = {}
@@ -67,6 +69,11 @@ class KuryrPortHandler(Handler):
             for resource, of in driver.watches().items():
                 affected.setdefault(resource, []).append(of)
         return {resource: _union(functions) for resource, functions in affected.items()}
+
+    def concerns(self, change: Change[Any]) -> bool:
+        """Conditions tell people what happened; nothing is to be done about them."""
+        old, new = change.old, change.new
+        return old is None or new is None or _without_conditions(old) != _without_conditions(new)
 
     def reconcile(self, key: Key) -> float | None:
         """Release the VIFs of a KuryrPort that is being deleted; else make, compare and mend them."""
@@ -127,10 +134,7 @@ class KuryrPortHandler(Handler):
         return requests
 
     def _reconcile_node(self, key: Key, port: KuryrPort) -> float | None:
-        node: Node | None = next(
-            (n for n in [self.context.stores[NODES].get(Key("", port.spec.pod_node_name))] if n is not None),
-            None,
-        )
+        node: Node | None = self.context.stores[NODES].get(Key("", port.spec.pod_node_name))
         if node is None or node.metadata.uid != port.spec.pod_uid:
             return None
         drivers, conf = self.context.drivers, self.context.conf
@@ -146,7 +150,9 @@ class KuryrPortHandler(Handler):
             choices=tuple(drivers.pod_subnets.node_choices(node)),
             security_groups=tuple(groups),
         )
-        return self._fill(key, port, [request], routes_of(self.context, request.choices))
+        known = port.status.vifs.get(request.ifname)
+        on = known.subnet_ids if known is not None else request.choices[0].subnet_ids
+        return self._fill(key, port, [request], routes_of(self.context, on))
 
     # Making it so
 
@@ -158,12 +164,13 @@ class KuryrPortHandler(Handler):
         failure: KuryrError | None = None
         vifs: dict[str, VIFStatus] = {}
         for request in requests:
-            driver = self.context.drivers.vif_driver(request.pod_vif_driver)
+            known = port.status.vifs.get(request.ifname)
+            name = (known.driver if known is not None else "") or request.pod_vif_driver or self._vif_driver
+            driver = self.context.drivers.vif_driver(name)
             try:
-                known = port.status.vifs.get(request.ifname)
                 if known is None:
                     vifs[request.ifname] = statuses.vif_status(
-                        self._chooser.allocate(request, driver), default=request.default
+                        self._chooser.allocate(request, driver), default=request.default, driver=name
                     )
                 else:
                     self._chooser.forget(request.owner.uid, request.ifname)
@@ -214,7 +221,8 @@ class KuryrPortHandler(Handler):
             raise Retry(
                 f"KuryrPort {key} changed while it was written: {error}", reason="Conflict"
             ) from error
-        if written.metadata.resource_version != port.metadata.resource_version:
+        # Conditions alone bring no reconcile (see concerns), so that none may be left out because of them.
+        if status.keys() - {"conditions"} and written.metadata.resource_version != meta["resourceVersion"]:
             with self._lock:
                 self._replaced[key] = port.metadata.resource_version
 
@@ -222,6 +230,7 @@ class KuryrPortHandler(Handler):
 
     def _release(self, key: Key, port: KuryrPort) -> None:
         self._first_seen.pop(port.metadata.uid, None)
+        self._chooser.forget_all(port.spec.pod_uid)
         if FINALIZER not in port.metadata.finalizers:
             return
         owner = _owner(port)
@@ -236,7 +245,7 @@ class KuryrPortHandler(Handler):
                 LOG.error("KuryrPort %s, interface %s: %s", key, ifname, error)
                 continue
             try:
-                self.context.drivers.vif_driver().release_vif(
+                self.context.drivers.vif_driver(entry.driver).release_vif(
                     Release(owner=owner, ifname=ifname, vif=vif, project_id=entry.project_id)
                 )
             except WaitFor as wait:
@@ -245,7 +254,8 @@ class KuryrPortHandler(Handler):
                 if not successor:
                     raise
                 LOG.warning("Port %s of KuryrPort %s is left to the audit: %s", vif.id, key, error)
-        self.context.drivers.vif_driver().abandon(owner)
+        for driver in self.context.drivers.vif_drivers():
+            driver.abandon(owner)
         # A pod of the same name never waits: the deletion that is under way goes on, and the audit checks it.
         if waiting and not successor:
             raise WaitFor(waiting)
@@ -273,7 +283,8 @@ class KuryrPortHandler(Handler):
     def report(self, key: Key, error: KuryrError) -> None:
         """A condition on the KuryrPort, and an Event on its pod (or node)."""
         port: KuryrPort | None = self.context.stores[KURYRPORTS].get(key)
-        if port is None:
+        if port is None or error.reason == "Conflict":
+            # A conflict only says that the store was not up to date.
             return
         subject: KubernetesObject | None
         if port.spec.owner_kind == "Node":
@@ -281,7 +292,7 @@ class KuryrPortHandler(Handler):
         else:
             subject = self.context.stores[PODS].get(key)
         self.event(subject or port, error)
-        if port.status.vifs or port.deleting or error.reason == "Conflict":
+        if port.status.vifs or port.deleting:
             return
         conditions = statuses.failed(port, error.reason, str(error), now=datetime.now(UTC))
         if conditions is not None:
@@ -304,6 +315,14 @@ def _allocation(entry: VIFStatus) -> Allocation:
         subnet_ids=tuple(entry.subnet_ids),
         reason=entry.choice,
         reported_by=entry.reported_by,
+    )
+
+
+def _without_conditions(port: KuryrPort) -> KuryrPort:
+    return msgspec.structs.replace(
+        port,
+        metadata=msgspec.structs.replace(port.metadata, resource_version=""),
+        status=msgspec.structs.replace(port.status, conditions=[]),
     )
 
 

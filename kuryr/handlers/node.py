@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kuryr.drivers.types import Affected, Choice
-from kuryr.errors import WaitFor
+from kuryr.drivers.types import Affected
+from kuryr.errors import Terminal, WaitFor
 from kuryr.handlers.base import Context, Handler
 from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.objects.core import Node
@@ -42,14 +42,13 @@ def kuryrport_for(node: Node, namespace: str) -> dict[str, Any]:
     }
 
 
-def routes_of(context: Context, choices: Sequence[Choice]) -> list[RouteStatus]:
-    """The routes of a node whose port is on the first of ``choices``: to all other pod subnets and the service subnets.
+def routes_of(context: Context, own: Sequence[str]) -> list[RouteStatus]:
+    """The routes of a node whose port is on the subnets ``own``: to all other pod subnets and the service subnets.
 
     :raises WaitFor: while Neutron describes the subnets.
     :raises CloudError: where it does not.
     """
     wanted = [*context.drivers.pod_subnets.subnet_ids(), *context.conf.neutron_defaults.service_subnet]
-    own = choices[0].subnet_ids
     calls = {subnet_id: context.subnets.get(subnet_id) for subnet_id in dict.fromkeys([*own, *wanted])}
     if waiting := [call for call in calls.values() if not call.done()]:
         raise WaitFor(waiting, "waiting for Neutron to describe the subnets")
@@ -68,7 +67,7 @@ def routes_of(context: Context, choices: Sequence[Choice]) -> list[RouteStatus]:
 
 
 class NodeHandler(Handler):
-    """Creates and deletes the nodes' KuryrPorts. Runs where [node_port] enabled says so, whatever enabled_handlers has."""
+    """Creates and deletes the nodes' KuryrPorts, as [node_port] enabled says. Runs always, whatever enabled_handlers has."""
 
     resource = NODES
 
@@ -87,6 +86,12 @@ class NodeHandler(Handler):
         port_key = kuryrport_key(namespace, key.name)
         port: KuryrPort | None = self.context.stores[KURYRPORTS].get(port_key)
         wanted = node is not None and not node.deleting and self.context.conf.node_port.enabled
+        if port is not None and port.spec.owner_kind != "Node":
+            if wanted:
+                raise Terminal(
+                    f"KuryrPort {port_key} belongs to a pod of that name, not to this node; rename the pod."
+                )
+            return None
         try:
             if port is not None and not port.deleting:
                 if node is None or not wanted or port.spec.pod_uid != node.metadata.uid:

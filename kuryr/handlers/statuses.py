@@ -14,9 +14,12 @@ from kuryr.objects.kuryrport import ALLOCATED, UP, KuryrPort, RouteStatus, VIFSt
 from kuryr.objects.meta import Condition
 from kuryr.objects.vif import decode, encode
 
+LONGEST_CHOICE = 4096
+"""Characters of a choice's reason, as the CRD has it."""
 
-def vif_status(allocation: Allocation, *, default: bool) -> VIFStatus:
-    """The entry of a new VIF."""
+
+def vif_status(allocation: Allocation, *, default: bool, driver: str) -> VIFStatus:
+    """The entry of a new VIF, made by the pod_vif driver of that name."""
     return VIFStatus(
         vif=encode(allocation.vif),
         default=default,
@@ -24,7 +27,8 @@ def vif_status(allocation: Allocation, *, default: bool) -> VIFStatus:
         project_id=allocation.project_id,
         security_groups=list(allocation.security_groups),
         subnet_ids=list(allocation.subnet_ids),
-        choice=allocation.reason,
+        choice=allocation.reason[:LONGEST_CHOICE],
+        driver=driver,
     )
 
 
@@ -51,11 +55,11 @@ def filled(
         patch["vifs"] = changed
     if routes is not None and routes != port.status.routes:
         patch["routes"] = msgspec.to_builtins(routes)
-    condition = Condition(ALLOCATED, "True", "Allocated", _summary(vifs), micro_timestamp(now))
     current = next((c for c in port.status.conditions if c.type == ALLOCATED), None)
     # What the original allocated carries no conditions; it is left as it is.
     if not patch and (current is None or current.status == "True"):
         return None
+    condition = Condition(ALLOCATED, "True", "Allocated", _summary(vifs), micro_timestamp(now))
     conditions = set_condition(port.status.conditions, condition)
     if conditions != port.status.conditions:
         patch["conditions"] = msgspec.to_builtins(conditions)

@@ -35,7 +35,8 @@ class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     """One interface. ``vif`` is in the stored format of :mod:`kuryr.objects.vif`.
 
     What follows ``default`` is ours; the original did not write it, so it may be missing. ``security_groups`` None
-    means unknown. ``choice`` says in words why these subnets were taken.
+    means unknown. ``choice`` says in words why these subnets were taken. ``driver`` is the pod_vif driver that made it,
+    empty where it was not written down.
     """
 
     vif: Any = None
@@ -45,6 +46,7 @@ class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     security_groups: list[str] | None = None
     subnet_ids: list[str] = []
     choice: str = ""
+    driver: str = ""
     conditions: list[Condition] = []
 
 
