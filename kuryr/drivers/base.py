@@ -108,6 +108,10 @@ class ProjectDriver(Driver):
         :raises Terminal: where the object names a project that cannot be used.
         """
 
+    def projects(self) -> Iterable[str]:
+        """Ids of all projects that things of this cluster may be in now: they are listed at take-over and by audits."""
+        return (self.context.conf.neutron_defaults.project,)
+
 
 class PodSubnetsDriver(Driver):
     """Which subnets a pod's default VIF may get its addresses from."""

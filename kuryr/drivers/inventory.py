@@ -111,6 +111,12 @@ class PortInventory:
         with self._lock:
             return self._found.pop((uid, detail), [])
 
+    def forget(self, uid: str, port_id: str) -> None:
+        """That port is dealt with: it is not handed out."""
+        with self._lock:
+            for key in [key for key in self._found if key[0] == uid]:
+                self._found[key] = [port for port in self._found[key] if port.id != port_id]
+
     def take_all(self, uid: str) -> list[Port]:
         """All ports of that owner which were there at take-over and were not handed out yet; none before it is ready."""
         with self._lock:

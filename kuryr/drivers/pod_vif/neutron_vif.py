@@ -29,8 +29,10 @@ class NeutronVIF(PodVIFDriver):
         super().__init__(context)
         self._calls = CallBook()
         self._lock = threading.Lock()
-        # Creations by owner, so that what is under way when the owner goes is given back.
-        self._requests: dict[str, set[Hashable]] = {}
+        # Creations by owner and interface, so that what is under way when the owner goes is given back.
+        self._requests: dict[str, dict[str, set[Hashable]]] = {}
+        # The candidates that ports which were there at take-over are of.
+        self._adopted: dict[tuple[str, str], Choice] = {}
         # Creations whose outcome is unknown: looked for before the next try.
         self._doubtful: set[Hashable] = set()
 
@@ -40,10 +42,17 @@ class NeutronVIF(PodVIFDriver):
 
     def start(self) -> None:
         """List the cluster's ports, so that what an earlier holder made is found again."""
+        with self._lock:
+            # What is remembered of an earlier turn may be gone, or another's, by now.
+            self._calls = CallBook()
+            self._requests.clear()
+            self._adopted.clear()
+            self._doubtful.clear()
         self.context.inventory.begin()
 
     def request_vif(self, request: VIFRequest, choice: Choice) -> Allocation:
-        """Make the port, or find the one that an earlier try made."""
+        """Make the port, or find the one that an earlier try made (which may be on another of the choices)."""
+        choice = self._take_over(request) or choice
         subnets = self._subnets(request, choice)
         port = self._port(request, choice, subnets[0].network.id)
         conf = self.context.conf.neutron_defaults
@@ -51,7 +60,7 @@ class NeutronVIF(PodVIFDriver):
             vif = vif_of(port, subnets, default_bridge=conf.ovs_bridge, mtu=conf.network_device_mtu)
         except UnusablePort:
             # Nothing is left behind: the next try makes another, which is then bound (or not) anew.
-            self.abandon(request.owner)
+            self._give_up(request.owner, [request.ifname])
             raise
         return Allocation(
             vif=vif,
@@ -68,19 +77,32 @@ class NeutronVIF(PodVIFDriver):
             raise WaitFor(waiting, "waiting for Neutron to describe the subnets")
         return [call.result() for call in calls]
 
+    def _take_over(self, request: VIFRequest) -> Choice | None:
+        """The candidate that a port which was there at take-over is of, if there is one."""
+        owner, ifname = request.owner, request.ifname
+        with self._lock:
+            if ifname in self._requests.get(owner.uid, {}):
+                return self._adopted.get((owner.uid, ifname))
+        adopted: Choice | None = None
+        for port in self.context.inventory.take(owner.uid, ifname):
+            fitting = next((choice for choice in request.choices if _fits(port, request, choice)), None)
+            if fitting is None or adopted is not None:
+                self._discard(port, owner.share)
+                continue
+            LOG.info("Took port %s of %s over.", port.id, owner.key)
+            adopted = fitting
+            call = ("create", owner.uid, ifname, fitting)
+            self._remember(owner.uid, ifname, call)
+            self._calls.run(call, partial(_done, port))
+        if adopted is not None:
+            with self._lock:
+                self._adopted[owner.uid, ifname] = adopted
+        return adopted
+
     def _port(self, request: VIFRequest, choice: Choice, network_id: str) -> Port:
         owner = request.owner
         call = ("create", owner.uid, request.ifname, choice)
-        with self._lock:
-            started = call in self._requests.setdefault(owner.uid, set())
-        if not started:
-            for port in self.context.inventory.take(owner.uid, request.ifname):
-                if _fits(port, request, choice):
-                    LOG.info("Took port %s of %s over.", port.id, owner.key)
-                    self._remember(owner.uid, call)
-                    return self._calls.run(call, partial(_done, port))
-                self._discard(port, owner.share)
-        self._remember(owner.uid, call)
+        self._remember(owner.uid, request.ifname, call)
         if call in self._doubtful and (found := self._look_again(request, choice)) is not None:
             self._doubtful.discard(call)
             return self._calls.run(call, partial(_done, found))
@@ -97,9 +119,22 @@ class NeutronVIF(PodVIFDriver):
                 self.context.subnets.refresh(subnet_id)
             raise
 
-    def _remember(self, uid: str, call: Hashable) -> None:
+    def _remember(self, uid: str, ifname: str, call: Hashable) -> None:
         with self._lock:
-            self._requests.setdefault(uid, set()).add(call)
+            self._requests.setdefault(uid, {}).setdefault(ifname, set()).add(call)
+
+    def _forget(self, uid: str, ifnames: Iterable[str] | None = None) -> list[Future[Port]]:
+        """Forget the calls for these interfaces of an owner, or for all; those that were known."""
+        with self._lock:
+            requests = self._requests.get(uid, {})
+            calls: list[Hashable] = []
+            for ifname in list(requests) if ifnames is None else ifnames:
+                calls += requests.pop(ifname, ())
+                self._adopted.pop((uid, ifname), None)
+            if not requests:
+                self._requests.pop(uid, None)
+        self._doubtful.difference_update(calls)
+        return [future for call in calls if (future := self._calls.forget(call)) is not None]
 
     def _look_again(self, request: VIFRequest, choice: Choice) -> Port | None:
         owner = request.owner
@@ -139,29 +174,17 @@ class NeutronVIF(PodVIFDriver):
 
     def settled(self, request: VIFRequest) -> None:
         """Forget the request's calls."""
-        with self._lock:
-            calls = self._requests.get(request.owner.uid)
-            if calls is None:
-                return
-            mine = {call for call in calls if isinstance(call, tuple) and call[2] == request.ifname}
-            calls -= mine
-            if not calls:
-                del self._requests[request.owner.uid]
-        for call in mine:
-            self._calls.forget(call)
-            self._doubtful.discard(call)
+        self._forget(request.owner.uid, [request.ifname])
 
     def abandon(self, owner: Owner) -> None:
         """Delete what the owner's requests made, when they are through."""
-        with self._lock:
-            calls = self._requests.pop(owner.uid, set())
-        for call in calls:
-            self._doubtful.discard(call)
-            future = self._calls.forget(call)
-            if future is not None:
-                future.add_done_callback(lambda done: self._discard_result(done, owner.share))
+        self._give_up(owner)
         for port in self.context.inventory.take_all(owner.uid):
             self._discard(port, owner.share)
+
+    def _give_up(self, owner: Owner, ifnames: Iterable[str] | None = None) -> None:
+        for future in self._forget(owner.uid, ifnames):
+            future.add_done_callback(lambda done: self._discard_result(done, owner.share))
 
     def _discard_result(self, done: Future[Port], share: str) -> None:
         # An unknown outcome is left to the audit.
@@ -175,6 +198,7 @@ class NeutronVIF(PodVIFDriver):
     def release_vif(self, release: Release) -> None:
         """Delete the port."""
         port_id, share = release.vif.id, release.owner.share
+        self.context.inventory.forget(release.owner.uid, port_id)
         call = ("delete", port_id)
         self._calls.run(
             call, lambda: self.context.ports.delete(port_id, share, project_id=release.project_id or None)
