@@ -88,7 +88,7 @@ class HTTPService:
                 self._stopping.wait(RETRY_BIND)
         if self._server is not None:
             with self._server:
-                self._server.serve_forever(poll_interval=5)
+                self._server.serve_forever(poll_interval=0.5)
 
 
 def _server(address: str, port: int, routes: Mapping[str, Route]) -> http.server.ThreadingHTTPServer:

@@ -111,7 +111,7 @@ CONTROLLER_OPTS = [
     cfg.IntOpt(
         "audit_period",
         default=300,
-        min=10,
+        min=1,
         mutable=True,
         help="Seconds between two audits, each one paged listing of this cluster's ports that finds what has no "
         "owner. A port is removed only when two audits in a row, at least audit_grace apart, find it so.",

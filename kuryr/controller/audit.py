@@ -70,17 +70,24 @@ class Audit:
         inventory: PortInventory,
         ports: Ports,
         kuryrports: Store[KuryrPort],
+        read: Callable[[], Iterable[KuryrPort]],
         may_write: Callable[[], None],
         metrics: Metrics,
     ) -> None:
+        """Start nothing yet.
+
+        :param kuryrports: what is known of them; ``read`` asks the API, before anything is deleted.
+        """
         self._conf = conf
         self._inventory = inventory
         self._ports = ports
         self._kuryrports = kuryrports
+        self._read = read
         self._may_write = may_write
         self._metrics = metrics
         self._suspects = Suspects()
         self._stopping = threading.Event()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -93,9 +100,27 @@ class Audit:
     def stop(self) -> None:
         """End after what is under way."""
         self._stopping.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the options again: the period may have changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _due(self, last: float, stopping: threading.Event) -> bool:
+        """Wait until a period after ``last`` is over; False where it is time to end."""
+        with self._changed:
+            while not stopping.is_set():
+                left = last + self._conf.kubernetes.audit_period - time.monotonic()
+                if left <= 0:
+                    return True
+                self._changed.wait(left)
+        return False
 
     def _run(self, stopping: threading.Event) -> None:
-        while not stopping.wait(self._conf.kubernetes.audit_period):
+        last = time.monotonic()
+        while self._due(last, stopping):
+            last = time.monotonic()
             try:
                 self.run_once()
             except KuryrError as error:
@@ -107,12 +132,16 @@ class Audit:
         """One audit; the ids of the ports whose deletion was asked for.
 
         :raises CloudError: where Neutron cannot list.
+        :raises ApiError: where Kubernetes cannot.
         """
         snapshot = self._inventory.refresh()
         # The stores are newer than the listing: what was made in between is not in the listing at all.
         found = orphans(snapshot, self._kuryrports.values())
         self._metrics.audit_orphans.set(len(found))
         sure = self._suspects.judge(found, time.monotonic(), self._conf.kubernetes.audit_grace)
+        if sure:
+            # A watch may hang without our knowing it yet: nothing is deleted by what a store says alone.
+            sure &= orphans(snapshot, self._read())
         for port_id in sorted(sure):
             self._may_write()
             port, who = snapshot.ports[port_id]

@@ -8,6 +8,8 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cotyledon
@@ -42,12 +44,14 @@ COMPONENT = "kuryr-controller"
 SHARD = "kuryr-controller-0"
 PAUSE = 2.0
 """Seconds between two tries to reach the API server at start."""
+RECHECK = 15.0
+"""Seconds between two checks of what was found wrong at start."""
 
 
 class Controller:
     """One process's controller: stands by with warm stores, and reconciles while it holds the shard."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, metrics: Metrics | None = None) -> None:
         self._conf = conf
         self._stopping = threading.Event()
         self._changed = threading.Condition()
@@ -55,7 +59,7 @@ class Controller:
         self._active = False
         self._problems: list[str] = ["starting"]
         self._informers: dict[Resource[Any], Informer[Any]] = {}
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
 
     def run(self) -> None:
         """Work until :meth:`stop`."""
@@ -69,7 +73,7 @@ class Controller:
         recorder = EventRecorder(client, COMPONENT, identity)
         cloud = Cloud(conf, observe=self.metrics.cloud_call)
         stores: dict[Resource[Any], Store[Any]] = {}
-        inventory = PortInventory(Ports(cloud), cluster, lambda: [conf.neutron_defaults.project])
+        inventory = PortInventory(Ports(cloud), cluster, lambda: drivers.pod_project.projects())
         subnets = Subnets(cloud)
         drivers = Drivers(
             DriverContext(
@@ -96,15 +100,14 @@ class Controller:
         resources = {KURYRPORTS, *(handler.resource for handler in handlers.values())}
         for handler in handlers.values():
             resources |= set(handler.watches())
-        for resource in resources:
-            informer = self._informers[resource] = Informer(client, resource)
-            stores[resource] = informer.store
+        informers = {resource: Informer(client, resource) for resource in resources}
+        stores.update({resource: informer.store for resource, informer in informers.items()})
+        self._informers = informers
         pipeline = Pipeline(handlers, self._informers, self.metrics, conf.kubernetes.reconcile_threads)
         for informer in self._informers.values():
             informer.start()
-        threading.Thread(
-            target=self._check, args=(client, cloud, drivers), name="startup-checks", daemon=True
-        ).start()
+        checks = partial(startup.check_all, conf, client, cloud, drivers, subnets, resources)
+        threading.Thread(target=self._check, args=(checks,), name="startup-checks", daemon=True).start()
         elector = LeaseElector(
             client,
             conf.kubernetes.lease_namespace,
@@ -113,17 +116,30 @@ class Controller:
             on_acquired=lambda: self._want(True),
             on_lost=lambda: self._want(False),
         )
-        client.fence = elector.may_write
-        audit = Audit(conf, inventory, Ports(cloud), stores[KURYRPORTS], elector.may_write, self.metrics)
+        client.fence = cloud.fence = elector.may_write
+        audit = Audit(
+            conf,
+            inventory,
+            Ports(cloud),
+            stores[KURYRPORTS],
+            lambda: client.list(KURYRPORTS).items,
+            elector.may_write,
+            self.metrics,
+        )
+        conf.register_mutate_hook(lambda conf, fresh: audit.wake())
         if self._synced():
             elector.start()
             self._hold_and_let_go(pipeline, drivers, audit)
-        elector.stop()
+        # What is in flight ends while the Lease is still ours, so that the next holder's listing shows it.
+        if abandoned := cloud.close(self._grace):
+            LOG.warning(
+                "%d calls to OpenStack were abandoned; the next holder finds what they made.", abandoned
+            )
         recorder.flush(2)
+        elector.stop()
         recorder.stop()
         for informer in self._informers.values():
             informer.stop()
-        cloud.close(1)
         for service in services:
             service.stop()
 
@@ -142,12 +158,17 @@ class Controller:
             elif not wanted and self._active:
                 # What is in work may finish while the Lease is still ours; then another may begin.
                 audit.stop()
-                if not pipeline.stop(self._conf.kubernetes.graceful_timeout - 5):
+                if not pipeline.stop(self._grace):
                     LOG.warning("Work in flight was abandoned; the next holder finds and completes it.")
                 for driver in drivers.all():
                     driver.stop()
                 self._active = False
                 self.metrics.holding.labels(SHARD).set(0)
+
+    @property
+    def _grace(self) -> float:
+        """Seconds for work in flight, and again for calls in flight."""
+        return float(self._conf.kubernetes.graceful_timeout) * 0.4
 
     def _want(self, holding: bool) -> None:
         with self._changed:
@@ -177,8 +198,21 @@ class Controller:
                 return True
         return False
 
-    def _check(self, client: Client, cloud: Cloud, drivers: Drivers) -> None:
-        self._problems = startup.check_all(self._conf, client, cloud, drivers)
+    def _check(self, find_problems: Callable[[], list[str]]) -> None:
+        """Check until nothing is wrong; each problem is logged when it is found and when it is gone."""
+        known: list[str] = []
+        while not self._stopping.is_set():
+            found = find_problems()
+            for problem in found:
+                if problem not in known:
+                    LOG.error("%s", problem)
+            for problem in known:
+                if problem not in found:
+                    LOG.info("No longer: %s", problem)
+            self._problems = known = found
+            if not found:
+                return
+            self._stopping.wait(RECHECK)
 
     # Health
 

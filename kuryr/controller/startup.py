@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from oslo_config import cfg
 
 from kuryr.cloud.capabilities import Capabilities, probe
+from kuryr.cloud.networks import Subnets
+from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
 from kuryr.drivers.base import (
     MultiVIFDriver,
@@ -19,10 +21,11 @@ from kuryr.drivers.base import (
     ProjectDriver,
     VIFPoolDriver,
 )
-from kuryr.drivers.loading import NAMESPACE, Drivers, duplicates, load_class
-from kuryr.errors import CloudError, CloudUnavailable, ConfigurationError, Retry
+from kuryr.drivers.loading import NAMESPACE, Drivers, duplicates, load_class, pool_problem
+from kuryr.errors import CloudError, CloudNotFound, CloudUnavailable, ConfigurationError, KuryrError, Retry
 from kuryr.handlers.base import Handler
 from kuryr.k8s.client import Client
+from kuryr.k8s.events import EVENTS
 from kuryr.k8s.lease import LEASES
 from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES, PODS, Resource
 
@@ -31,24 +34,29 @@ LOG = logging.getLogger(__name__)
 HANDLERS = "kuryr.handlers"
 NODE_HANDLER = "node"
 EXTENSIONS = ("binding", "security-group")
+BINDING_ROLES = frozenset({"admin", "service"})
 RIGHTS: list[tuple[str, Resource[Any], str]] = (
     [(verb, PODS, "") for verb in ("list", "watch")]
     + [(verb, NODES, "") for verb in ("list", "watch")]
     + [("get", NAMESPACES, "")]
     + [(verb, KURYRPORTS, "") for verb in ("list", "watch", "create", "patch", "delete")]
+    + [("patch", KURYRPORTS, "status")]
 )
+"""Verb, kind and subresource, in all namespaces."""
+EVENT_RIGHTS = ("create", "patch")
 LEASE_RIGHTS = ("get", "list", "watch", "create", "patch")
 
 
 def handler_classes(conf: cfg.ConfigOpts) -> dict[str, type[Handler]]:
-    """The handlers that run, by name. The node's own port brings its handler, whatever the list says.
+    """The handlers that run, by name. The handler of the nodes' own ports does, whatever the list says.
 
     :raises ConfigurationError: naming every handler that cannot be used.
     """
     option = "[kubernetes] enabled_handlers"
     names = list(conf.kubernetes.enabled_handlers)
     problems = [f"{option}: {name!r} stands more than once." for name in duplicates(names)]
-    if conf.node_port.enabled and NODE_HANDLER not in names:
+    if NODE_HANDLER not in names:
+        # It also removes the ports where they are switched off.
         names.append(NODE_HANDLER)
     classes: dict[str, type[Handler]] = {}
     for name in dict.fromkeys(names):
@@ -62,7 +70,7 @@ def handler_classes(conf: cfg.ConfigOpts) -> dict[str, type[Handler]]:
 
 
 def check_names(conf: cfg.ConfigOpts) -> None:
-    """Resolve every handler and driver that the configuration names, without making any.
+    """Resolve every handler and driver that the configuration names, and [neutron], without making a driver or a call.
 
     :raises ConfigurationError: with a line for each problem.
     """
@@ -87,46 +95,108 @@ def check_names(conf: cfg.ConfigOpts) -> None:
     ]
     for kind, name, base, option in chosen:
         try:
-            load_class(NAMESPACE + kind, name, f"[kubernetes] {option}", base)
+            cls = load_class(NAMESPACE + kind, name, f"[kubernetes] {option}", base)
+            if issubclass(cls, VIFPoolDriver) and (
+                problem := pool_problem(cls, name, kubernetes.pod_vif_driver)
+            ):
+                problems.append(problem)
         except ConfigurationError as error:
             problems.append(str(error))
+    problems += [
+        f"[kubernetes] multi_vif_drivers: {name!r} stands more than once."
+        for name in duplicates(kubernetes.multi_vif_drivers)
+    ]
+    try:
+        Cloud(conf).close()
+    except ConfigurationError as error:
+        problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
 
 
-def check_kubernetes(client: Client, lease_namespace: str) -> list[str]:
-    """Rights that are missing in Kubernetes."""
-    wanted = [*RIGHTS, *((verb, LEASES, lease_namespace) for verb in LEASE_RIGHTS)]
+def check_kubernetes(
+    client: Client, conf: cfg.ConfigOpts, watched: Iterable[Resource[Any]] = ()
+) -> list[str]:
+    """Rights that are missing in Kubernetes. ``watched``: what handlers and drivers watch beside the usual.
+
+    :raises ApiError: where the API does not answer.
+    """
+    lease_namespace = conf.kubernetes.lease_namespace
+    wanted = [(verb, resource, subresource, "") for verb, resource, subresource in RIGHTS]
+    wanted += [
+        (verb, resource, "", "")
+        for resource in watched
+        for verb in ("list", "watch")
+        if (verb, resource, "") not in RIGHTS
+    ]
+    wanted += [(verb, LEASES, "", lease_namespace) for verb in LEASE_RIGHTS]
+    if conf.kubernetes.use_events:
+        wanted += [(verb, EVENTS, "", "") for verb in EVENT_RIGHTS]
     return [
         f"Kubernetes: the controller may not {verb} {resource.plural}"
+        + (f"/{subresource}" if subresource else "")
         + (f" in namespace {namespace}" if namespace else "")
         + "; see its ClusterRole."
-        for verb, resource, namespace in wanted
-        if not client.access_review(verb, resource, namespace)
+        for verb, resource, subresource, namespace in wanted
+        if not client.access_review(verb, resource, namespace, subresource=subresource)
     ]
 
 
-def check_cloud(conf: cfg.ConfigOpts, cloud: Cloud, drivers: Drivers) -> list[str]:
+def check_cloud(conf: cfg.ConfigOpts, cloud: Cloud, drivers: Drivers, subnets: Subnets) -> list[str]:
     """What is wrong in OpenStack, as far as it answers.
 
     :raises CloudUnavailable: where it does not.
     """
-    problems: list[str] = []
     try:
-        problems += _capabilities(conf, probe(cloud.project(conf.neutron_defaults.project or None)))
-        for driver in drivers.all():
-            problems += driver.validate()
+        problems = list(_capabilities(conf, probe(cloud.project(conf.neutron_defaults.project or None))))
     except CloudUnavailable:
         raise
     except CloudError as error:
-        problems.append(f"OpenStack: {error}")
-    return problems
+        # Wrong credentials, for instance: all else would only say the same.
+        return [f"OpenStack: {error}"]
+    checks: list[Callable[[], Iterable[str]]] = [driver.validate for driver in drivers.all()]
+    checks.append(lambda: _options(conf, cloud, subnets))
+    for check in checks:
+        try:
+            problems += check()
+        except CloudUnavailable:
+            raise
+        except KuryrError as error:
+            problems.append(f"OpenStack: {error}")
+        except Exception as error:
+            LOG.exception("A driver's check failed in a way that is a bug.")
+            problems.append(f"A driver's check failed, see the log: {type(error).__name__}: {error}")
+    return list(dict.fromkeys(problems))
+
+
+def _options(conf: cfg.ConfigOpts, cloud: Cloud, subnets: Subnets) -> Iterable[str]:
+    """Ids that options name and no driver answers for."""
+    for subnet_id in conf.neutron_defaults.service_subnet:
+        try:
+            subnets.get(subnet_id).result()
+        except CloudNotFound:
+            yield (
+                f"[neutron_defaults] service_subnet: subnet {subnet_id} does not exist, or not for this user."
+            )
+    if conf.node_port.enabled:
+        for group in sorted(SecurityGroups(cloud).missing(conf.node_port.security_groups)):
+            yield (
+                f"[node_port] security_groups: security group {group} does not exist, or not for this user."
+            )
 
 
 def _capabilities(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
     for extension in EXTENSIONS:
         if extension not in found.extensions:
             yield f"Neutron: the extension {extension!r} is missing."
+    if not found.roles & BINDING_ROLES:
+        # Not sure: an operator may have given the right to another role.
+        LOG.warning(
+            "The user of [neutron] has none of the roles %s in project %s; with Neutron's own policy it cannot bind "
+            "ports to hosts.",
+            ", ".join(sorted(BINDING_ROLES)),
+            found.project_id,
+        )
     if conf.neutron_defaults.resource_tags and not found.tags_on_create:
         LOG.warning(
             "[neutron_defaults] resource_tags: this Neutron drops tags in a port's creating call (extension driver "
@@ -134,17 +204,22 @@ def _capabilities(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
         )
 
 
-def check_all(conf: cfg.ConfigOpts, client: Client, cloud: Cloud, drivers: Drivers) -> list[str]:
-    """Everything; what does not answer is only logged, since it is waited for anyway."""
+def check_all(
+    conf: cfg.ConfigOpts,
+    client: Client,
+    cloud: Cloud,
+    drivers: Drivers,
+    subnets: Subnets,
+    watched: Iterable[Resource[Any]] = (),
+) -> list[str]:
+    """Everything; that something does not answer is a problem too, until it does."""
     problems: list[str] = []
     try:
-        problems += check_kubernetes(client, conf.kubernetes.lease_namespace)
+        problems += check_kubernetes(client, conf, watched)
     except Retry as error:
-        LOG.warning("The rights in Kubernetes could not be checked: %s", error)
+        problems.append(f"The rights in Kubernetes could not be checked yet: {error}")
     try:
-        problems += check_cloud(conf, cloud, drivers)
+        problems += check_cloud(conf, cloud, drivers, subnets)
     except CloudUnavailable as error:
-        LOG.warning("OpenStack could not be checked: %s", error)
-    for problem in problems:
-        LOG.error("%s", problem)
+        problems.append(f"OpenStack could not be checked yet: {error}")
     return problems
