@@ -25,13 +25,14 @@ class Candidate:
         self.proxy = Proxy(api.port)
         self.client = Client(api.settings(api_root=f"https://127.0.0.1:{self.proxy.port}", watch_silence=5.0))
         self.told: queue.Queue[str] = queue.Queue()
+        self.when_acquired: Callable[[], None] = lambda: self.told.put("acquired")
         self.elector = LeaseElector(
             self.client,
             namespace,
             "shard-0",
             identity,
             duration=duration,
-            on_acquired=lambda: self.told.put("acquired"),
+            on_acquired=lambda: self.when_acquired(),
             on_lost=lambda: self.told.put("lost"),
         )
         self.client.fence = self.elector.may_write
@@ -84,7 +85,7 @@ def test_a_lease_given_back_is_taken_at_once(make: Make, api_client: Client, nam
 
 @pytest.mark.parametrize("make", [1.5], indirect=True)
 def test_a_holder_that_is_cut_off_stops_writing_before_another_takes_over(make: Make) -> None:
-    first, second = make("first"), None
+    first = make("first")
     first.expect("acquired")
     second = make("second")
     fenced_first: list[bool] = []
@@ -94,7 +95,7 @@ def test_a_holder_that_is_cut_off_stops_writing_before_another_takes_over(make: 
         fenced_first.append(not first.elector.holding)
         taken.set()
 
-    second.elector._on_acquired = on_acquired
+    second.when_acquired = on_acquired
     first.proxy.hang(new=True)
     assert taken.wait(PATIENCE)
     assert fenced_first == [True]
