@@ -61,7 +61,7 @@ def make_cloud(tmp_path: Path, fake: FakeCloud, observed: Counter[tuple[str, str
 
     yield make
     for cloud in made:
-        cloud.close(5)
+        cloud.close(1)
 
 
 @pytest.fixture
