@@ -149,21 +149,29 @@ class Controller:
                 self._changed.wait_for(lambda: self._stopping.is_set() or self._wanted != self._active)
                 wanted = self._wanted and not self._stopping.is_set()
             if wanted and not self._active:
-                for driver in drivers.all():
-                    driver.start()
-                pipeline.start()
-                audit.start()
-                self._active = True
-                self.metrics.holding.labels(SHARD).set(1)
+                self._begin(pipeline, drivers, audit)
             elif not wanted and self._active:
-                # What is in work may finish while the Lease is still ours; then another may begin.
-                audit.stop()
-                if not pipeline.stop(self._grace):
-                    LOG.warning("Work in flight was abandoned; the next holder finds and completes it.")
-                for driver in drivers.all():
-                    driver.stop()
-                self._active = False
-                self.metrics.holding.labels(SHARD).set(0)
+                self._end(pipeline, drivers, audit)
+        if self._active:
+            self._end(pipeline, drivers, audit)
+
+    def _begin(self, pipeline: Pipeline, drivers: Drivers, audit: Audit) -> None:
+        for driver in drivers.all():
+            driver.start()
+        pipeline.start()
+        audit.start()
+        self._active = True
+        self.metrics.holding.labels(SHARD).set(1)
+
+    def _end(self, pipeline: Pipeline, drivers: Drivers, audit: Audit) -> None:
+        """Let what is in work finish while the Lease is still ours; then another may begin."""
+        audit.stop()
+        if not pipeline.stop(self._grace):
+            LOG.warning("Work in flight was abandoned; the next holder finds and completes it.")
+        for driver in drivers.all():
+            driver.stop()
+        self._active = False
+        self.metrics.holding.labels(SHARD).set(0)
 
     @property
     def _grace(self) -> float:
