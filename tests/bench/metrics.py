@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls as the controller and the daemons count them, from their /metrics."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections import Counter
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from devcloud.kubernetes import cluster
+
+CONTROLLER = "http://127.0.0.1:9654/metrics"
+DAEMONS = tuple(f"http://{node.addresses[0]}:9655/metrics" for node in cluster.NODES)
+
+_CLOUD = "kuryr_cloud_call_seconds_count"
+_KUBERNETES = ("kuryr_kubernetes_call_seconds_count", "kuryr_kubernetes_request_duration_seconds_count")
+_READS = ("get", "list", "watch", "find")
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """Calls by operation (``create port``), since the programs started or between two readings."""
+
+    cloud: Counter[str]
+    kubernetes: Counter[str]
+
+    def since(self, before: Calls) -> Calls:
+        """What came since ``before``."""
+        return Calls(self.cloud - before.cloud, self.kubernetes - before.kubernetes)
+
+
+def writes(calls: Counter[str], *, without: str = "") -> int:
+    """How many of the calls write; those whose object is ``without`` aside."""
+    return sum(
+        number
+        for operation, number in calls.items()
+        if operation.split()[0] not in _READS and not (without and operation.endswith(without))
+    )
+
+
+def reads(calls: Counter[str]) -> int:
+    """How many of the calls read."""
+    return sum(number for operation, number in calls.items() if operation.split()[0] in _READS)
+
+
+def told(calls: Counter[str]) -> str:
+    """The calls for people."""
+    return ", ".join(f"{number} {operation}" for operation, number in sorted(calls.items())) or "none"
+
+
+def read() -> Calls:
+    """The counters of the controller and all daemons, added up."""
+    cloud: Counter[str] = Counter()
+    kubernetes: Counter[str] = Counter()
+    for url in (CONTROLLER, *DAEMONS):
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == _CLOUD:
+                    cloud[sample.labels["operation"]] += int(sample.value)
+                elif sample.name in _KUBERNETES:
+                    kubernetes[sample.labels["operation"]] += int(sample.value)
+    return Calls(cloud, kubernetes)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods on the development cloud, to be measured."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from devcloud import kuryr
+from devcloud.kubernetes import certificates, cluster, control_plane
+from devcloud.kubernetes.images import PAUSE
+from kuryr.k8s.client import Client
+from kuryr.k8s.errors import NotFound
+from kuryr.k8s.settings import ApiSettings
+from kuryr.objects.meta import Key
+from kuryr.objects.resources import NAMESPACES, PODS
+from tests.bench import stopwatch
+from tests.bench.figures import MeasurementError
+from tests.bench.stopwatch import Stopwatch
+
+NODES = tuple(node.name for node in cluster.NODES)
+
+_CREATORS = 8
+"""Pods created at the same time: faster than any part of the cluster takes them up."""
+
+Manifest = dict[str, Any]
+
+
+def client() -> Client:
+    """The administrator's.
+
+    :raises MeasurementError: where the development cloud is not up.
+    """
+    if not control_plane.api_server_ready():
+        raise MeasurementError("the development cloud is not up: run `make up` first")
+    if down := [name for name, well, _ in kuryr.status() if not well]:
+        raise MeasurementError(f"not up: {', '.join(down)}; run `make up` first")
+    return Client(
+        ApiSettings(
+            api_root=cluster.api_url(),
+            ca_file=str(certificates.AUTHORITY),
+            client_cert_file=str(certificates.certificate("admin")),
+            client_key_file=str(certificates.key("admin")),
+        )
+    )
+
+
+def pod(name: str, *, node: str = "", host_network: bool = False, sandbox: bool = True) -> Manifest:
+    """A Pod of one container that sleeps, Ready as soon as it runs.
+
+    :param node: where it must run; the scheduler puts it there. Empty: anywhere.
+    :param sandbox: False for a pod that its kubelet accepts but never makes a sandbox for, since one of its
+        volumes does not exist. It has a KuryrPort all the same, and nobody calls CNI for it.
+    """
+    spec: Manifest = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0 if not sandbox else 1,
+        "hostNetwork": host_network,
+        "containers": [{"name": "pause", "image": PAUSE}],
+    }
+    if node:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    if not sandbox:
+        spec["volumes"] = [{"name": "missing", "secret": {"secretName": "missing"}}]
+        spec["containers"][0]["volumeMounts"] = [{"name": "missing", "mountPath": "/missing"}]
+    return {"metadata": {"name": name, "labels": {"app": "kuryr-bench"}}, "spec": spec}
+
+
+class Namespace:
+    """A namespace of one measurement, its pods and their stages."""
+
+    def __init__(self, client: Client, name: str, watch: Stopwatch) -> None:
+        self._client = client
+        self.name = name
+        self.watch = watch
+
+    def create(self, *manifests: Manifest) -> list[str]:
+        """Create pods, several at a time; their names."""
+
+        def one(manifest: Manifest) -> str:
+            return self._client.create(PODS, self.name, manifest).metadata.name
+
+        if len(manifests) == 1:
+            return [one(manifests[0])]
+        with ThreadPoolExecutor(_CREATORS) as creators:
+            return list(creators.map(one, manifests))
+
+    def delete(self, names: Sequence[str], timeout: float = 180) -> None:
+        """Delete pods and wait until they and their KuryrPorts are gone."""
+
+        def one(name: str) -> None:
+            try:
+                self._client.delete(PODS, Key(self.name, name))
+            except NotFound:
+                return
+
+        with ThreadPoolExecutor(_CREATORS) as deleters:
+            list(deleters.map(one, names))
+        self.watch.wait(names, stopwatch.GONE, timeout)
+        self.watch.wait(self._with_kuryrport(names), stopwatch.KURYRPORT_GONE, timeout)
+
+    def _with_kuryrport(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if self.watch.reached(name, stopwatch.KURYRPORT)]
+
+
+@contextmanager
+def namespace(client: Client) -> Iterator[Namespace]:
+    """A namespace that is deleted at the end, with all its pods."""
+    name = f"bench-{secrets.token_hex(3)}"
+    client.create(NAMESPACES, "", {"metadata": {"name": name}})
+    try:
+        control_plane.kubectl(
+            "wait", "--for=create", "--timeout=60s", f"--namespace={name}", "serviceaccount/default"
+        )
+        with Stopwatch(client, name) as watch:
+            yield Namespace(client, name, watch)
+    finally:
+        control_plane.kubectl("delete", "namespace", name, "--wait=true", "--timeout=180s")
+
+
+@contextmanager
+def running(space: Namespace, number: int) -> Iterator[list[str]]:
+    """So many pods on each of both nodes in turn, Ready, and deleted at the end."""
+    names = space.create(
+        *(pod(f"running-{index}", node=NODES[index % len(NODES)]) for index in range(number))
+    )
+    try:
+        space.watch.wait(names, stopwatch.READY)
+        space.watch.wait(names, stopwatch.UP)
+        yield names
+    finally:
+        space.delete(names)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron ports made by hand: what a cloud can do with nothing around it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tests.bench.figures import MeasurementError
+
+DEVICE_OWNER = "compute:bench"
+"""Not Kuryr's: its audit lets these ports alone."""
+
+_DELETERS = 8
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes the ports, and what every port is made with.
+
+    :ivar subnets: ids, all of one network; a port gets an address of each.
+    :ivar hosts: what the ports are bound to, in turn.
+    """
+
+    auth_url: str
+    username: str
+    password: str
+    project: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+class Made(msgspec.Struct, frozen=True):
+    """Ports that were made together.
+
+    :ivar in_flight: single calls at a time; 0 for one bulk call.
+    :ivar seconds: from the start to each port's answer, in order.
+    """
+
+    in_flight: int
+    seconds: list[float]
+
+    @property
+    def way(self) -> str:
+        """How, in words."""
+        return f"{self.in_flight} calls at a time" if self.in_flight else "one bulk call"
+
+    @property
+    def first(self) -> float:
+        """Seconds to the first."""
+        return self.seconds[0]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the seconds."""
+        return sum(self.seconds) / len(self.seconds)
+
+    @property
+    def last(self) -> float:
+        """Seconds to the last."""
+        return self.seconds[-1]
+
+
+class PlainNeutron:
+    """A client of nothing but sockets and JSON. Each thread keeps a connection where the server lets it."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._local = threading.local()
+        self._token = ""
+        self._url, self._token = self._authenticate()
+        subnet = self._call("GET", f"/v2.0/subnets/{account.subnets[0]}")["subnet"]
+        self._network: str = subnet["network_id"]
+
+    def make(self, number: int, in_flight: int, *, keep: bool = False) -> Made:
+        """So many ports by single calls, ``in_flight`` at a time; deleted afterwards, unless ``keep``."""
+        bodies = [{"port": self._body(index)} for index in range(number)]
+        began = time.monotonic()
+
+        def one(body: Any) -> tuple[str, float]:
+            answer = self._call("POST", "/v2.0/ports", body)
+            return answer["port"]["id"], time.monotonic() - began
+
+        with ThreadPoolExecutor(in_flight) as callers:
+            made = list(callers.map(one, bodies))
+        if not keep:
+            self._delete([port for port, _ in made])
+        return Made(in_flight, sorted(seconds for _, seconds in made))
+
+    def make_bulk(self, number: int) -> Made:
+        """So many ports by one call; they are deleted afterwards."""
+        body = {"ports": [self._body(index) for index in range(number)]}
+        began = time.monotonic()
+        answer = self._call("POST", "/v2.0/ports", body)
+        seconds = time.monotonic() - began
+        self._delete([port["id"] for port in answer["ports"]])
+        return Made(0, [seconds] * number)
+
+    def _body(self, index: int) -> dict[str, Any]:
+        account = self._account
+        uid = str(uuid.uuid4())
+        return {
+            "network_id": self._network,
+            "fixed_ips": [{"subnet_id": subnet} for subnet in account.subnets],
+            "security_groups": list(account.security_groups),
+            "device_id": uid,
+            "device_owner": DEVICE_OWNER,
+            "description": f"kuryr-bench:{uid}",
+            "binding:host_id": account.hosts[index % len(account.hosts)],
+        }
+
+    def _delete(self, ports: Sequence[str]) -> None:
+        with ThreadPoolExecutor(_DELETERS) as callers:
+            list(callers.map(lambda port: self._call("DELETE", f"/v2.0/ports/{port}"), ports))
+
+    def _authenticate(self) -> tuple[str, str]:
+        account = self._account
+        domain = {"name": "Default"}
+        user = {"name": account.username, "password": account.password, "domain": domain}
+        identity = {"methods": ["password"], "password": {"user": user}}
+        scope = {"project": {"name": account.project, "domain": domain}}
+        url = f"{account.auth_url}/auth/tokens"
+        answer, headers = self._send("POST", url, {"auth": {"identity": identity, "scope": scope}})
+        for service in answer["token"]["catalog"]:
+            for endpoint in service["endpoints"]:
+                if service["type"] == "network" and endpoint["interface"] == "public":
+                    return endpoint["url"].rstrip("/"), headers["X-Subject-Token"]
+        raise MeasurementError(f"the catalog of {account.auth_url} has no public endpoint of Neutron")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        return self._send(method, self._url + path, body)[0]
+
+    def _send(self, method: str, url: str, body: Any) -> tuple[Any, http.client.HTTPMessage]:
+        parts = urlsplit(url)
+        connections: dict[str, http.client.HTTPConnection] = self._local.__dict__.setdefault("open", {})
+        connection = connections.get(parts.netloc)
+        if connection is None:
+            connection = connections[parts.netloc] = http.client.HTTPConnection(parts.netloc, timeout=300)
+        headers = {"Content-Type": "application/json", "X-Auth-Token": self._token}
+        connection.request(method, parts.path, None if body is None else json.dumps(body).encode(), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise MeasurementError(
+                f"{method} {url} answered {answer.status}: {text[:300].decode(errors='replace')}"
+            )
+        return (json.loads(text) if text else None), answer.headers
+
+
+def best(neutron: PlainNeutron, number: int, in_flight: Sequence[int], say: Callable[[str], None]) -> Made:
+    """The quickest way to make so many ports: each number of single calls at a time, and one bulk call."""
+    ways = [neutron.make(number, each) for each in in_flight]
+    ways.append(neutron.make_bulk(number))
+    for way in ways:
+        say(f"{number} ports by hand, {way.way}: {way.first:.2f} / {way.mean:.2f} / {way.last:.2f} s")
+    return min(ways, key=lambda way: way.last)
