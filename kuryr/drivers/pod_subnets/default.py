@@ -28,7 +28,7 @@ class DefaultPodSubnets(PodSubnetsDriver):
 
     def validate(self) -> Iterable[str]:
         """Tell where the option is missing, or its subnets do not exist or do not go together."""
-        ids = list(self.subnet_ids())
+        ids = list(self.context.conf.neutron_defaults.pod_subnet)
         if not ids:
             return [f"{OPTION}: not set, expected the id of a subnet, or one for each IP family."]
         subnets, problems = [], []
