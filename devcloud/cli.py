@@ -2,11 +2,13 @@
 """The commands of the development cloud."""
 
 import argparse
+import contextlib
+import fcntl
 import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from devcloud import (
@@ -33,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.command(arguments)
         return code
     except preflight.MissingError as missing:
-        print(f"make up cannot start:\n{missing}", file=sys.stderr)
+        print(f"cannot start:\n{missing}", file=sys.stderr)
         return 2
-    except (steps.StepError, shell.CommandError, PermissionError, FileNotFoundError, TimeoutError) as error:
+    except (steps.StepError, teardown.TeardownError, shell.CommandError, OSError) as error:
         print(f"failed: {error}\nlogs: {paths.LOGS}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -48,15 +50,22 @@ def parts() -> list[ModuleType]:
     return [importlib.import_module(name) for name in PARTS]
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Only one `up` or `down` at a time."""
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    with (paths.CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise preflight.MissingError("- another `make up` or `make down` is under way") from None
+        yield
+
+
 def _up(arguments: argparse.Namespace) -> int:
-    preflight.check()
-    paths.make_directories()
-    todo = [*packages.steps(), *network.steps(), *openstack.steps()]
-    if not arguments.openstack_only:
-        for part in parts():
-            todo += part.steps()
-    steps.run_steps(todo)
-    wrappers.write_clients()
+    preflight.root()
+    with _alone():
+        _bring_up(openstack_only=arguments.openstack_only)
     code = 0
     if not (arguments.no_demo or arguments.openstack_only):
         code = _demo(arguments)
@@ -64,13 +73,26 @@ def _up(arguments: argparse.Namespace) -> int:
     return code
 
 
+def _bring_up(*, openstack_only: bool) -> None:
+    preflight.check()
+    paths.make_directories()
+    todo = [*packages.steps(), *network.steps(), *openstack.steps()]
+    if not openstack_only:
+        for part in parts():
+            todo += part.steps()
+    steps.run_steps(todo)
+    wrappers.write_clients()
+
+
 def _down(arguments: argparse.Namespace) -> int:
     preflight.root()
-    teardown.down([part.stop for part in reversed(parts())])
+    with _alone():
+        teardown.down([part.stop for part in reversed(parts())])
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    preflight.root()
     rows = [*network.status(), *openstack.status()]
     for part in parts():
         rows += part.status()

@@ -53,7 +53,7 @@ def check() -> None:
     """Raises MissingError that names every precondition which does not hold."""
     root()
     found: list[str] = []
-    for each in (_tools, _namespaces, _memory, _disk, _ports, _addresses, _octavia_link, _sources):
+    for each in (_tools, _namespaces, _memory, _disk, ports_in_use, _addresses, _octavia_link, _sources):
         found += each()
     if found:
         raise MissingError("\n".join(f"- {line}" for line in found))
@@ -113,7 +113,8 @@ def _disk() -> list[str]:
     return lines
 
 
-def _ports() -> list[str]:
+def ports_in_use() -> list[str]:
+    """A line for each port that we need and that another process has."""
     lines = []
     for name, port in API_PORTS.items():
         if processes.running(name):
@@ -147,10 +148,10 @@ def _octavia_link() -> list[str]:
 def _sources() -> list[str]:
     lines = []
     if packages.missing_debian():
-        lines += _reachable("Debian's archive", debian_archive())
+        lines += unreachable("Debian's archive", debian_archive())
     if not packages.openstack_installed():
         index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")
-        lines += _reachable("the Python package index", f"{index.rstrip('/')}/pip/")
+        lines += unreachable("the Python package index", f"{index.rstrip('/')}/pip/")
     if missing := packages.missing_go():
         lines += _go([program.name for program in missing])
     return lines
@@ -185,7 +186,7 @@ def _go(missing: list[str]) -> list[str]:
     if go_version(version) < needed:
         return [f"Go is {version}, {wanted} or later is needed {named}"]
     proxy = next((each for each in re.split(r"[,|]", proxies) if each.startswith("http")), None)
-    return _reachable("the Go module proxy", proxy) if proxy else []
+    return unreachable("the Go module proxy", proxy) if proxy else []
 
 
 def go_version(text: str) -> tuple[int, ...]:
@@ -194,7 +195,8 @@ def go_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-def _reachable(what: str, url: str) -> list[str]:
+def unreachable(what: str, url: str) -> list[str]:
+    """A line unless something answers at the URL."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=15).close()
     except urllib.error.HTTPError:

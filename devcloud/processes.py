@@ -18,6 +18,8 @@ from devcloud import paths, shell
 MARK = "KURYR_DEVCLOUD_PROCESS"
 """Set in each process's environment, and so in its children's: finds those that nobody recorded."""
 
+_children: list[subprocess.Popen[bytes]] = []
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -71,6 +73,8 @@ def start(
             cwd=cwd or "/",
             start_new_session=True,
         )
+    # Those that have ended are reaped here; the others outlive this program.
+    _children[:] = [each for each in (*_children, child) if each.poll() is None]
     stat = _stat(child.pid)
     started = stat.start_time if stat else 0
     pid_file = _pid_file(name)
@@ -119,8 +123,7 @@ def stop(name: str, timeout: float = 10) -> None:
     """End the process of this name with its process group: SIGTERM, after `timeout` seconds SIGKILL."""
     if (known := _alive(name)) is not None:
         _end(known.pid, timeout)
-        for left in _group(known.pid):
-            _end(left, 0)
+    end_orphans(name)
     _pid_file(name).unlink(missing_ok=True)
 
 
@@ -133,15 +136,20 @@ def stop_all(timeout: float = 10) -> None:
 
 
 def end_orphans(name: str) -> None:
-    """End what a process of this name, which does not run any more, has left: its children."""
-    if not running(name):
-        for left in marked(name):
-            _end(left, 1)
+    """End what is left of the process group of a process of this name that runs no more."""
+    recorded = _recorded(name)
+    if recorded is None or running(name):
+        return
+    stat = _stat(recorded.pid)
+    # A pid is not given out again while it names a group; once it is, the group is another's.
+    if stat is None or stat.start_time == recorded.start_time:
+        for left in _group(recorded.pid):
+            _end(left, 0)
 
 
-def marked(name: str | None = None) -> list[int]:
-    """The pids of living processes that carry this cloud's mark (or one name's), recorded or not."""
-    wanted = f"{MARK}={paths.STATE}:{name or ''}".encode()
+def marked() -> list[int]:
+    """The pids of living processes that carry this cloud's mark, recorded or not."""
+    wanted = f"{MARK}={paths.STATE}:".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -150,8 +158,7 @@ def marked(name: str | None = None) -> list[int]:
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue
-        variables = environment.split(b"\0")
-        if wanted in variables or (name is None and any(each.startswith(wanted) for each in variables)):
+        if any(variable.startswith(wanted) for variable in environment.split(b"\0")):
             found.append(int(entry.name))
     return found
 
@@ -168,16 +175,20 @@ def _pid_file(name: str) -> Path:
 
 
 def _alive(name: str) -> Recorded | None:
-    try:
-        recorded = parse_pid_file(_pid_file(name).read_text())
-    except FileNotFoundError:
-        return None
+    recorded = _recorded(name)
     if recorded is None:
         return None
     stat = _stat(recorded.pid)
     if stat is None or stat.state in "ZX" or stat.start_time != recorded.start_time:
         return None
     return recorded
+
+
+def _recorded(name: str) -> Recorded | None:
+    try:
+        return parse_pid_file(_pid_file(name).read_text())
+    except FileNotFoundError:
+        return None
 
 
 def parse_pid_file(text: str) -> Recorded | None:

@@ -2,6 +2,7 @@
 """Running commands, and waiting for what they bring about."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,3 +72,13 @@ def wait_until(predicate: Callable[[], object], what: str, timeout: float, inter
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not so after {timeout:.0f} s")
         time.sleep(interval)
+
+
+def listens(path: os.PathLike[str]) -> bool:
+    """Whether somebody accepts connections on a unix socket (one that a killed process left does not)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True

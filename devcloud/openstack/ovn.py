@@ -188,7 +188,7 @@ def _start_ovsdb(name: str, database: Path, socket: Path) -> None:
         ],
         env=_environment(socket.parent),
     )
-    processes.wait_until(name, socket.exists, f"{socket} is there", 20, interval=0.02)
+    processes.wait_until(name, lambda: shell.listens(socket), f"it listens on {socket}", 20, interval=0.02)
 
 
 def _environment(run: Path) -> dict[str, str]:

@@ -56,7 +56,7 @@ def start_octavia_driver_agent() -> None:
         configuration.OCTAVIA_CONF,
     ]
     processes.start(name, agent, env=_environment())
-    processes.wait_until(name, (OCTAVIA_RUN / "get.sock").exists, "its sockets are there", 60)
+    processes.wait_until(name, lambda: shell.listens(OCTAVIA_RUN / "get.sock"), "it listens", 60)
 
 
 def start_octavia() -> None:
