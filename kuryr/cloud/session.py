@@ -349,7 +349,7 @@ class ProjectCloud:
         )
         if not isinstance(raised, errors.CloudUnauthorized):
             return raised
-        if self is not self._cloud.project():
+        if self.plugin is not self._cloud.project().plugin:
             return errors.CloudForbidden(
                 f"Keystone gives the user of [neutron] no token for the project {self._project_id}: "
                 "the project does not exist, or the user has no role in it",
