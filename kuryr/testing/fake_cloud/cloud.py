@@ -157,16 +157,17 @@ class FakeCloud:
             },
         }
 
-    def configuration(self, options: Mapping[str, Mapping[str, str]] | None = None) -> str:
-        """:meth:`options` (or those given) as a configuration file."""
+    @staticmethod
+    def configuration(options: Mapping[str, Mapping[str, str]]) -> str:
+        """Options by group, as a configuration file."""
         lines: list[str] = []
-        for group, values in (options or self.options()).items():
+        for group, values in options.items():
             lines += [f"[{group}]", *(f"{name} = {value}" for name, value in values.items()), ""]
         return "\n".join(lines)
 
     def write_configuration(self, path: Path) -> None:
         """Write the sections [neutron] and [neutron_defaults] to a file."""
-        path.write_text(self.configuration())
+        path.write_text(self.configuration(self.options()))
 
     def _furnish(self) -> None:
         project = self.keystone.add_project("k8s")

@@ -62,9 +62,14 @@ class Ports(Resource):
     def complete(self, token: Token, item: Item, asked: dict[str, Any]) -> None:
         """Give the port its MAC, addresses, groups and binding."""
         network = self._networks.find(token, item["network_id"])
-        item["security_groups"] = self._security_groups(token, item, asked)
         mac = item["mac_address"] = self._mac(item)
         item["fixed_ips"] = self._take_addresses(item, network, asked.get("fixed_ips"))
+        try:
+            # As Neutron does, groups after addresses: a full subnet is what is told of both.
+            item["security_groups"] = self._security_groups(item, asked)
+        except errors.NeutronError:
+            self._give_back(item["fixed_ips"])
+            raise
         self._macs[item["network_id"], mac] = item["id"]
         item.update(
             status="DOWN", ip_allocation="immediate", qos_network_policy_id=None, resource_request=None
@@ -75,7 +80,7 @@ class Ports(Resource):
         """Change addresses, groups, binding and the rest."""
         changed = {**item, **asked}
         if "security_groups" in asked:
-            self._groups.check_visible(token, asked["security_groups"])
+            self._groups.check(item["project_id"], asked["security_groups"])
         if asked.get("mac_address", item["mac_address"]) != item["mac_address"]:
             changed["mac_address"] = None
             changed["mac_address"] = self._mac({**item, "mac_address": asked["mac_address"]})
@@ -125,13 +130,13 @@ class Ports(Resource):
         else:
             item.update({"binding:vif_type": "binding_failed", "binding:vif_details": {}})
 
-    def _security_groups(self, token: Token, item: Item, asked: dict[str, Any]) -> list[str]:
+    def _security_groups(self, item: Item, asked: dict[str, Any]) -> list[str]:
         if asked.get("security_groups") is None:
             if item["device_owner"].startswith("network:") or not item["port_security_enabled"]:
                 return []
             return [self._groups.default(item["project_id"])["id"]]
         wanted = list(asked["security_groups"])
-        self._groups.check_visible(token, wanted)
+        self._groups.check(item["project_id"], wanted)
         return wanted
 
     def _mac(self, item: Item) -> str:

@@ -107,7 +107,12 @@ class Resource:
     def find(self, token: Token, item_id: str) -> Item:
         """The object, where the token may see it."""
         item = self.items.get(item_id)
-        if item is None or not policy.sees(token, self.singular, item):
+        if item is None:
+            raise self.missing(item_id)
+        if not policy.sees(token, self.singular, item):
+            if "service" in token.roles:
+                # Neutron's database shows a service everything; its policy then hides what is not the service's.
+                raise errors.not_found("HTTPNotFound", "The resource could not be found.")
             raise self.missing(item_id)
         return item
 

@@ -212,7 +212,12 @@ def test_tls_is_verified_and_the_error_names_the_option(tmp_path: Path) -> None:
     context.load_cert_chain(certificate, key)
     with FakeCloud(tls=context) as fake:
         clouds = [
-            Cloud(configure(tmp_path / f"{name}.conf", fake.configuration().replace("[neutron]", section, 1)))
+            Cloud(
+                configure(
+                    tmp_path / f"{name}.conf",
+                    fake.configuration(fake.options()).replace("[neutron]", section, 1),
+                )
+            )
             for name, section in (
                 ("verified", "[neutron]"),
                 ("trusting", f"[neutron]\ncafile = {certificate}"),
