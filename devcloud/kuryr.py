@@ -4,6 +4,7 @@
 import hashlib
 import http.client
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -185,9 +186,11 @@ def render(sections: Sections) -> str:
 
 
 def start_controller() -> None:
-    """Start the controller and wait until it is ready."""
+    """Start the controller, anew where its configuration has changed, and wait until it is ready."""
     program = environment() / "bin" / "kuryr-k8s-controller"
-    processes.start(CONTROLLER, [str(program), "--config-file", str(controller_configuration_file())])
+    configuration = controller_configuration_file()
+    _stop_if_outdated(CONTROLLER, configuration)
+    processes.start(CONTROLLER, [str(program), "--config-file", str(configuration)])
     _wait_alive(CONTROLLER, controller_ready, "the controller is ready")
 
 
@@ -196,13 +199,24 @@ def stop_controller() -> None:
     processes.stop(CONTROLLER, timeout=60)
 
 
+def reload_controller() -> None:
+    """Have the controller read its mutable options again; it goes on running."""
+    pid = processes.pid(CONTROLLER)
+    if pid is None:
+        raise ChildProcessError(f"{CONTROLLER} does not run")
+    os.kill(pid, signal.SIGHUP)
+    _record_start(CONTROLLER, controller_configuration_file())
+
+
 def start_daemon(node: Node) -> None:
-    """Start NODE's daemon in the node's network namespace and wait until it is ready."""
+    """Start NODE's daemon in its namespace, anew where its configuration has changed; wait until it is ready."""
     name = daemon_name(node)
     program = environment() / "bin" / "kuryr-daemon"
+    configuration = daemon_configuration_file(node)
+    _stop_if_outdated(name, configuration)
     processes.start(
         name,
-        [str(program), "--config-file", str(daemon_configuration_file(node))],
+        [str(program), "--config-file", str(configuration)],
         netns=node.netns,
         env={"KUBERNETES_NODE_NAME": node.name},
     )
@@ -229,6 +243,26 @@ def controller_ready() -> bool:
 def daemon_ready(node: Node) -> bool:
     """Whether NODE's daemon says that it is ready."""
     return _answers_ready(node.addresses[0], DAEMON_HEALTH_PORT)
+
+
+def _stop_if_outdated(name: str, configuration: Path) -> None:
+    """Stop a process that was started by another environment or configuration than the present."""
+    record = _start_record(name)
+    if processes.running(name) and (not record.exists() or record.read_text() != _identity(configuration)):
+        processes.stop(name, timeout=60)
+    _record_start(name, configuration)
+
+
+def _record_start(name: str, configuration: Path) -> None:
+    _start_record(name).write_text(_identity(configuration))
+
+
+def _start_record(name: str) -> Path:
+    return paths.RUN / f"{name}.started-by"
+
+
+def _identity(configuration: Path) -> str:
+    return hashlib.sha256(f"{environment()}\0{configuration.read_text()}".encode()).hexdigest()
 
 
 def _answers_ready(host: str, port: int) -> bool:

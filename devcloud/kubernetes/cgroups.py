@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's own cgroup, in every hierarchy of cgroup v1 or in the one of v2."""
 
+import contextlib
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
@@ -25,11 +26,11 @@ def remove(name: str) -> None:
     :raises OSError: when a process is still in it.
     """
     for directory in _directories(name):
-        if directory.exists():
-            below = [path for path in directory.rglob("*") if path.is_dir()]
-            for path in sorted(below, key=lambda path: len(path.parts), reverse=True):
+        below = [path for path in directory.rglob("*") if path.is_dir()]
+        for path in [*sorted(below, key=lambda path: len(path.parts), reverse=True), directory]:
+            # A runtime that is just ending removes its own.
+            with contextlib.suppress(FileNotFoundError):
                 path.rmdir()
-            directory.rmdir()
 
 
 def processes(name: str) -> set[int]:

@@ -76,6 +76,9 @@ def ready(node: Node) -> bool:
 
 def stop(node: Node) -> None:
     """Stop NODE's kubelet, containers and containerd, and remove its mounts, namespaces and cgroups."""
+    if not node.directory.exists():
+        # This cloud never had the node: a cgroup of its name is another's.
+        return
     processes.stop(f"{node.name}-kubelet")
     namespaces = _pod_namespaces(node)
     if processes.running(f"{node.name}-containerd"):

@@ -80,10 +80,12 @@ def status() -> list[tuple[str, bool, str]]:
 
 
 def start() -> None:
-    """Make the VM's port and tap, boot it, and wait until its shell answers."""
-    if processes.running(NAME):
-        return
+    """Make the VM's port and tap, boot it, and wait until its shell answers; a VM that runs as it should stays."""
     guest = _port()
+    if processes.running(NAME):
+        if _RECORD.exists() and current() == guest:
+            return
+        stop()
     _RECORD.write_text(json.dumps(asdict(guest)))
     _plug(guest)
     _SOCKET.unlink(missing_ok=True)

@@ -19,6 +19,22 @@ def _cloud() -> None:
         pytest.exit(f"not up: {', '.join(down)}; run `make up` first", returncode=2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _prompt_audit(_cloud: None) -> Iterator[None]:
+    """The controller looks for ports without owner every few seconds, so that tests need not wait for minutes.
+
+    It reads the options again at SIGHUP.
+    """
+    configuration = kuryr.controller_configuration_file()
+    before = configuration.read_text()
+    prompt = "audit_period = 5\naudit_grace = 10\n"
+    configuration.write_text(before.replace("[kubernetes]\n", "[kubernetes]\n" + prompt))
+    kuryr.reload_controller()
+    yield
+    configuration.write_text(before)
+    kuryr.reload_controller()
+
+
 @pytest.fixture(scope="session")
 def neutron() -> Neutron:
     return Neutron()

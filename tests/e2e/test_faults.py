@@ -12,6 +12,9 @@ from devcloud.kubernetes import control_plane
 from devcloud.kubernetes.cluster import NODES, Node
 from tests.e2e.namespace import Namespace, eventually, on, pod
 
+# The cloud's processes outlive the test that started them, and Python warns of that.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 BURST = [f"burst{number}" for number in range(10)]
 
 
