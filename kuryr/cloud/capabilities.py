@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Final
 
 import msgspec
 
+from kuryr.cloud import identity
 from kuryr.cloud.session import ProjectCloud
+from kuryr.errors import CloudNotFound
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -54,6 +57,14 @@ class _Extensions(msgspec.Struct):
     extensions: list[_Extension]
 
 
+class _Id(msgspec.Struct):
+    id: str
+
+
+class _MadePort(msgspec.Struct):
+    port: _Id
+
+
 class _Limits(msgspec.Struct):
     quota: dict[str, Any]
 
@@ -78,6 +89,33 @@ def probe(project: ProjectCloud) -> Capabilities:
         quotas=quotas(project, details=QUOTA_DETAILS in extensions),
         tags_on_create=TAGS_ON_CREATE in extensions,
     )
+
+
+def check_port_rights(project: ProjectCloud, network_id: str, host: str = "kuryr") -> None:
+    """Find out whether the user may create bound ports on a network, without making one. Blocks.
+
+    Neutron looks at rights before it looks for security groups, and this request names one that is not there.
+
+    :raises CloudForbidden: where a right is missing; names the rule of Neutron's policy.
+    :raises CloudNotFound: where there is no such network.
+    """
+    body = {
+        "network_id": network_id,
+        "fixed_ips": [],
+        "device_owner": identity.POD,
+        "binding:host_id": host,
+        "security_groups": [str(uuid.uuid4())],
+    }
+    try:
+        made = project.request(
+            "POST", "/v2.0/ports", operation="create port", type=_MadePort, body={"port": body}
+        ).port
+    except CloudNotFound as error:
+        if error.reason != "SecurityGroupNotFound":
+            raise
+        return
+    # A cloud that does not know security groups made the port.
+    project.request("DELETE", f"/v2.0/ports/{made.id}", operation="delete port", type=type(None))
 
 
 def quotas(project: ProjectCloud, *, details: bool) -> dict[str, Quota]:

@@ -38,6 +38,9 @@ CONNECT_TIMEOUT = 10.0
 ADMIN = "admin"
 """A token with this role acts in all projects, so that no other is needed."""
 
+EXPIRES_SOON = 120
+"""Seconds before its end from which on a token is renewed."""
+
 SCOPE_OPTIONS = frozenset(
     {
         "project-id",
@@ -213,6 +216,8 @@ class ProjectCloud:
         self._plugin = plugin
         self._endpoint: str | None = None
         self._access: AccessInfo | None = None
+        self._refusal: errors.CloudError | None = None
+        self._attempts = 0
         self._renewal = threading.Lock()
 
     @property
@@ -240,6 +245,23 @@ class ProjectCloud:
         :raises CloudUnauthorized: where Keystone refuses the credentials.
         :raises CloudForbidden: where it refuses them for this project alone.
         """
+        access, attempts = self._access, self._attempts
+        if access is not None and not access.will_expire_soon(EXPIRES_SOON):
+            return access
+        with self._renewal:
+            if attempts != self._attempts and self._refusal is not None:
+                # Tried while we waited for the lock: else a Keystone that hangs would hold threads one by one.
+                raise self._refusal.with_traceback(None)
+            try:
+                self._access, self._refusal = self._get_access(), None
+            except errors.CloudError as error:
+                self._refusal = error
+                raise
+            finally:
+                self._attempts += 1
+            return self._access
+
+    def _get_access(self) -> AccessInfo:
         plugin = self.plugin
         started = time.monotonic()
         operation = "authenticate"
@@ -253,7 +275,6 @@ class ProjectCloud:
             self._cloud.observe(operation, result, started)
             raise raised from error
         if access is not self._access:
-            self._access = access
             self._cloud.observe(operation, "201", started)
         return access
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 import pytest
 
 from kuryr import errors
-from kuryr.cloud.capabilities import TAGS_ON_CREATE, Quota, probe
+from kuryr.cloud.capabilities import TAGS_ON_CREATE, Quota, check_port_rights, probe
 from kuryr.cloud.networks import ERROR_SECONDS, AllocationPool, Subnets
 from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
 from kuryr.testing.fake_cloud import FakeCloud
+
+from .conftest import MakeCloud
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 
@@ -103,3 +105,15 @@ def test_a_cloud_without_quota_details(cloud: Cloud, fake: FakeCloud) -> None:
     assert found.tags_on_create
     assert found.quotas["port"] == Quota(limit=10)
     assert found.quotas["port"].free is None
+
+
+def test_rights_are_found_out_without_making_anything(make_cloud: MakeCloud, fake: FakeCloud) -> None:
+    network_id = fake.items("networks")[0]["id"]
+
+    check_port_rights(make_cloud().project(), network_id)
+    with pytest.raises(errors.CloudForbidden, match=r"create_port:binding:host_id"):
+        check_port_rights(make_cloud(username="member").project(), network_id)
+    with pytest.raises(errors.CloudNotFound, match=UNKNOWN):
+        check_port_rights(make_cloud().project(), UNKNOWN)
+
+    assert fake.ports == []

@@ -134,6 +134,19 @@ def test_many_calls_with_a_revoked_token_renew_it_once(cloud: Cloud, fake: FakeC
     assert fake.journal.counts["authenticate"] == 2
 
 
+def test_a_keystone_that_hangs_is_asked_once_by_all_that_wait(make_cloud: MakeCloud, fake: FakeCloud) -> None:
+    fake.knobs.fail("authenticate", times=-1, kind="timeout")
+    cloud = make_cloud(timeout="0.3")
+
+    calls = [cloud.limiter.submit("list networks", "", lambda: list_networks(cloud)) for _ in range(8)]
+    for call in calls:
+        with pytest.raises(errors.CloudUnavailable, match="Keystone"):
+            call.result()
+    fake.close()
+
+    assert fake.journal.counts["get versions"] < 4
+
+
 def test_a_missing_option_is_named(make_cloud: MakeCloud) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"\[neutron\] auth_type is not set.*password"):
         make_cloud("[neutron]\nusername = x\n")
