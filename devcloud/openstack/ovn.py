@@ -88,6 +88,7 @@ def start_node(node: Node) -> None:
         env=_environment(directory),
     )
     _bridges(node)
+    _plain_firewall_commits(node)
     processes.start(
         f"{node.name}-ovn-controller",
         [
@@ -143,6 +144,16 @@ def _chassis(node: Node) -> list[str]:
     if node is network.NODES[0]:
         settings["external_ids:ovn-cms-options"] = "enable-chassis-as-gw"
     return [f"{key}={value}" for key, value in settings.items()]
+
+
+def _plain_firewall_commits(node: Node) -> None:
+    """Have ovn-controller commit connections of the firewall without a null SNAT.
+
+    With it, Open vSwitch 3.1 in user space aborts when a connection's addresses and ports are used again
+    (assertion in conn_update_state of lib/conntrack.c).
+    """
+    datapath = vsctl(node.name, "get", "Open_vSwitch", ".", "datapaths:netdev").strip()
+    vsctl(node.name, "set", "Datapath", datapath, "capabilities:ct_zero_snat=false")
 
 
 def _bridges(node: Node) -> None:
