@@ -214,8 +214,8 @@ class Plugin:
         for entry in bound:
             try:
                 self._detach(entry.attachment)
-            except KuryrError as error:
-                cause.add_note(f"and {entry.attachment.device} is still plugged: {error}")
+            except Exception as error:
+                cause.add_note(f"and {entry.attachment.device} is still plugged: {error!r}")
 
     def _detach(self, attachment: Attachment) -> None:
         driver = self._drivers.get(attachment.vif)

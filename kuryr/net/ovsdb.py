@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +17,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from kuryr.net.errors import SwitchError, SwitchUnavailable
+from kuryr.net.native_threads import without_eventlet
 
-# ovs loads eventlet where it is installed, as os-vif has it: 14 MB and a warning, for threads that are real here.
-_EVENTLET = sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
-from ovs import jsonrpc, stream  # noqa: E402
-from ovs.db import idl  # noqa: E402
-from ovs.poller import Poller  # noqa: E402
-
-if _EVENTLET is None:
-    del sys.modules["eventlet"]
+with without_eventlet():
+    from ovs import jsonrpc, stream
+    from ovs.db import idl
+    from ovs.poller import Poller
 
 LOG = logging.getLogger(__name__)
 
@@ -56,6 +52,16 @@ class _Replica(idl.Idl):  # type: ignore[misc]
         self._changed(row._table.name, row, event == idl.ROW_DELETE)
 
 
+class _Job:
+    """A transaction that somebody waits for."""
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self.outcome: Future[None] = Future()
+        self.abandoned = False
+        """Nobody waits any more: what was not carried out is not carried out later."""
+
+
 class Ovsdb:
     """A connection that is made again whenever it breaks.
 
@@ -81,8 +87,8 @@ class Ovsdb:
         self._stopping = False
         self._wake_fd = -1
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Build, Future[None]]] = deque()
-        self._pending: list[tuple[Any, Build, Future[None]]] = []
+        self._queue: deque[_Job] = deque()
+        self._pending: list[tuple[Any, _Job]] = []
 
     def start(self) -> None:
         """Connect, in the background."""
@@ -114,20 +120,19 @@ class Ovsdb:
         :raises SwitchUnavailable: without an answer in time; it may be carried out all the same.
         :raises SwitchError: with the database's reason.
         """
-        future: Future[None] = Future()
+        job = _Job(build)
         with self._lock:
             if self._thread is None or self._stopping:
                 raise SwitchUnavailable(f"Open vSwitch's database {self.remote}: not connected")
-            self._queue.append((build, future))
+            self._queue.append(job)
         self._wake()
         try:
-            future.result(timeout)
+            job.outcome.result(timeout)
         except TimeoutError:
-            if future.cancel():
-                raise SwitchUnavailable(
-                    f"Open vSwitch's database {self.remote} does not answer: is ovsdb-server running?"
-                ) from None
-            raise
+            job.abandoned = True
+            raise SwitchUnavailable(
+                f"Open vSwitch's database {self.remote} does not answer: is ovsdb-server running?"
+            ) from None
 
     def _wake(self) -> None:
         os.eventfd_write(self._wake_fd, 1)
@@ -194,53 +199,50 @@ class Ovsdb:
     def _progress(self, replica: _Replica) -> None:
         """Send what was asked for, complete what was answered."""
         still = []
-        for transaction, build, future in self._pending:
+        for transaction, job in self._pending:
             status = transaction.commit()
             if status == idl.Transaction.INCOMPLETE:
-                still.append((transaction, build, future))
+                still.append((transaction, job))
             else:
-                self._complete(transaction, status, build, future)
+                self._complete(transaction, status, job)
         self._pending = still
         if replica.state != idl.Idl.IDL_S_MONITORING:
             return
         with self._lock:
             batch, self._queue = self._queue, deque()
-        for build, future in batch:
-            # A future that was given up is not begun; one that has begun is seen through.
-            if not future.running() and not future.set_running_or_notify_cancel():
+        for job in batch:
+            if job.abandoned:
                 continue
             transaction = idl.Transaction(replica)
             try:
-                build(replica.tables, transaction)
+                job.build(replica.tables, transaction)
             except Exception as error:
                 transaction.abort()
-                future.set_exception(error)
+                job.outcome.set_exception(error)
                 continue
             status = transaction.commit()
             if status == idl.Transaction.INCOMPLETE:
-                self._pending.append((transaction, build, future))
+                self._pending.append((transaction, job))
             else:
-                self._complete(transaction, status, build, future)
+                self._complete(transaction, status, job)
 
-    def _complete(self, transaction: Any, status: str, build: Build, future: Future[None]) -> None:
+    def _complete(self, transaction: Any, status: str, job: _Job) -> None:
         if status in (idl.Transaction.SUCCESS, idl.Transaction.UNCHANGED):
-            future.set_result(None)
+            job.outcome.set_result(None)
         elif status == idl.Transaction.TRY_AGAIN:
             with self._lock:
-                self._queue.append((build, future))
+                self._queue.append(job)
             self._wake()
         else:
-            future.set_exception(
-                SwitchError(f"Open vSwitch's database {self.remote}: {transaction.get_error() or status}")
-            )
+            reason = transaction.get_error() or status
+            job.outcome.set_exception(SwitchError(f"Open vSwitch's database {self.remote}: {reason}"))
 
     def _fail_all(self) -> None:
         with self._lock:
             batch, self._queue = self._queue, deque()
-        waiting = [future for _, future in batch] + [future for _, _, future in self._pending]
+        waiting = [*batch, *(job for _, job in self._pending)]
         self._pending = []
-        for future in waiting:
-            if future.running() or future.set_running_or_notify_cancel():
-                future.set_exception(
-                    SwitchUnavailable(f"Open vSwitch's database {self.remote}: disconnected")
-                )
+        for job in waiting:
+            job.outcome.set_exception(
+                SwitchUnavailable(f"Open vSwitch's database {self.remote}: disconnected")
+            )

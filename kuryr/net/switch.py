@@ -99,7 +99,7 @@ class Switch:
     """
 
     def __init__(self, remote: str, *, timeout: float = 10.0) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._condition = threading.Condition()
         self._state = SwitchState()
         self._rows: dict[str, dict[UUID, Any]] = {table: {} for table in _TABLES}
@@ -141,7 +141,7 @@ class Switch:
         :raises SwitchUnavailable: without a connection for as long as a change may take.
         """
         if not self.connected:
-            self._ovsdb.transact(lambda tables, transaction: None, self._timeout)
+            self._ovsdb.transact(lambda tables, transaction: None, self.timeout)
         return self._state
 
     def wait_for(
@@ -201,7 +201,7 @@ class Switch:
                 record.tag = DEAD_VLAN
             bridge.addvalue("ports", record)
 
-        self._ovsdb.transact(build, self._timeout)
+        self._ovsdb.transact(build, self.timeout)
 
     def set_external_ids(self, name: str, values: Mapping[str, str]) -> None:
         """Set entries of the port's external_ids.
@@ -216,7 +216,7 @@ class Switch:
             for key, value in values.items():
                 interface.setkey("external_ids", key, value)
 
-        self._ovsdb.transact(build, self._timeout)
+        self._ovsdb.transact(build, self.timeout)
 
     def delete_port(
         self, name: str, *, expected: Mapping[str, str] | None = None, applied: bool = False
@@ -250,11 +250,11 @@ class Switch:
                 target = root.next_cfg + 1
                 root.next_cfg = target
 
-        self._ovsdb.transact(build, self._timeout)
+        self._ovsdb.transact(build, self.timeout)
         if found and applied:
             self.wait_for(
                 lambda state: True if state.applied >= target else None,
-                time.monotonic() + self._timeout,
+                time.monotonic() + self.timeout,
                 lambda: False,
             )
         return found

@@ -60,11 +60,18 @@ class BridgeBinding(BindingDriver):
             switch.add_port(
                 NewPort(attachment.device, vif.ovs_bridge, {**attachment.external_ids(), **marks})
             )
-            bridge = osvif.hybrid_bridge(attachment, vif.bridge_name, vif.ovs_bridge, plan.mtu)
+            datapath = switch.state.bridges.get(vif.ovs_bridge, "")
+            bridge = osvif.hybrid_bridge(
+                switch.remote,
+                attachment,
+                vif.bridge_name,
+                vif.ovs_bridge,
+                datapath_type=datapath,
+                mtu=plan.mtu,
+            )
             osvif.plug(switch.remote, bridge, attachment)
         with stages.measure(NETLINK):
             container.make_veth(tap, attachment, plan.mtu, master=vif.bridge_name)
-            datapath = switch.state.bridges.get(vif.ovs_bridge, "")
             container.configure(attachment, plan, compute_checksums=datapath == "netdev")
         return (
             Interface(tap, mtu=plan.mtu),
@@ -79,11 +86,13 @@ class BridgeBinding(BindingDriver):
             return
         with links.links() as link:
             link.delete(vif_name("tap", attachment.port))
+        ovs_bridge = port.external_ids.get(_OVS_BRIDGE, self.node.ovs_bridge)
         bridge = osvif.hybrid_bridge(
+            switch.remote,
             attachment,
             port.external_ids.get(_LINUX_BRIDGE, vif_name("qbr", attachment.port)),
-            port.external_ids.get(_OVS_BRIDGE, self.node.ovs_bridge),
-            0,
+            ovs_bridge,
+            datapath_type=switch.state.bridges.get(ovs_bridge, ""),
         )
         osvif.unplug(switch.remote, bridge, attachment)
 

@@ -7,10 +7,12 @@ It is loaded when first needed: it costs memory that a node whose VIFs need none
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.binding.base import BindingError
+from kuryr.net.native_threads import without_eventlet
 
 _GROUP = "os_vif_ovs"
 _lock = threading.Lock()
@@ -22,11 +24,17 @@ def _load(ovsdb_connection: str) -> Any:
     global _loaded
     with _lock:
         if _loaded is None:
-            import os_vif
-            from oslo_config import cfg
-            from vif_plug_ovs import privsep
-            from vif_plug_ovs.ovs import OvsPlugin
+            with without_eventlet():
+                from oslo_service import backend
 
+                backend.init_backend(backend.BackendType.THREADING)
+                import os_vif
+                import os_vif.objects
+                from oslo_config import cfg
+                from vif_plug_ovs import privsep
+                from vif_plug_ovs.ovs import OvsPlugin
+
+                os_vif.objects.register_all()
             cfg.CONF.register_opts(OvsPlugin.CONFIG_OPTS, group=_GROUP)
             cfg.CONF.set_override("ovsdb_connection", ovsdb_connection, group=_GROUP)
             privsep.vif_plug.set_client_mode(False)
@@ -35,8 +43,20 @@ def _load(ovsdb_connection: str) -> Any:
         return _loaded
 
 
-def hybrid_bridge(attachment: Attachment, linux_bridge: str, ovs_bridge: str, mtu: int) -> Any:
-    """os-vif's VIFBridge: the port on ``ovs_bridge`` through ``linux_bridge``, where iptables filter."""
+def hybrid_bridge(
+    ovsdb_connection: str,
+    attachment: Attachment,
+    linux_bridge: str,
+    ovs_bridge: str,
+    *,
+    datapath_type: str,
+    mtu: int = 0,
+) -> Any:
+    """os-vif's VIFBridge: the port on ``ovs_bridge`` through ``linux_bridge``, where iptables filter.
+
+    :param datapath_type: that of ``ovs_bridge``; os-vif gives the bridge the one that the VIF names.
+    """
+    _load(ovsdb_connection)
     from os_vif.objects.network import Network
     from os_vif.objects.vif import VIFBridge, VIFPortProfileOpenVSwitch
 
@@ -51,7 +71,9 @@ def hybrid_bridge(attachment: Attachment, linux_bridge: str, ovs_bridge: str, mt
         vif_name=attachment.device,
         bridge_name=linux_bridge,
         has_traffic_filtering=True,
-        port_profile=VIFPortProfileOpenVSwitch(interface_id=attachment.port),
+        port_profile=VIFPortProfileOpenVSwitch(
+            interface_id=attachment.port, datapath_type=datapath_type or "system"
+        ),
     )
 
 
@@ -76,6 +98,10 @@ def _call(function: Any, vif: Any, attachment: Attachment) -> None:
     from os_vif.objects.instance_info import InstanceInfo
 
     try:
-        function(vif, InstanceInfo(uuid=attachment.pod_uid or attachment.port, name=attachment.pod))
+        instance = str(uuid.UUID(attachment.pod_uid))
+    except ValueError:
+        instance = attachment.port  # a static pod's UID is a hash; os-vif wants a UUID
+    try:
+        function(vif, InstanceInfo(uuid=instance, name=attachment.pod))
     except ExceptionBase as error:
         raise BindingError(f"os-vif: {function.__name__} of port {attachment.port}: {error}") from error

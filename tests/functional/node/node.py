@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,12 +77,14 @@ class Heard:
 
     up: list[tuple[str, list[str]]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    on_failure: Callable[[], None] = lambda: None
 
     def attached(self, kuryrport: KuryrPort, interfaces: list[str], stages: Stages) -> None:
         self.up.append((str(kuryrport.key), interfaces))
 
     def failed(self, pod: Key, pod_uid: str, error: CniError) -> None:
         self.failures.append((str(pod), error.message))
+        self.on_failure()
 
 
 class TestNode:
@@ -101,10 +104,10 @@ class TestNode:
     def start(self) -> None:
         self.switch = Switch(self.ovs.remote)
         self.switch.start()
-        node = Node(switch=self.switch)
+        self.node = Node(switch=self.switch)
         self.plugin = Plugin(
-            node,
-            loading.load(node),
+            self.node,
+            loading.load(self.node),
             self.kuryrports,
             self.heard,
             Settings(timeout=lambda: self.timeout),
