@@ -26,8 +26,11 @@ DEFAULT_START: Final = 8
 IDLE_SECONDS: Final = 30.0
 """A worker thread without a call for so long ends."""
 
-GAIN: Final = 0.3
+GAIN: Final = 0.5
 """Share of the ideal gain in throughput that more calls in flight must bring to be kept."""
+
+GAIN_FAST: Final = 0.8
+"""Share of it from which on larger steps are tried."""
 
 HOLD_MIN: Final = 4
 HOLD_MAX: Final = 64
@@ -43,7 +46,8 @@ class Window:
 
     A *round* is as many completions as the limit, while calls were queued. If a round with a higher limit did
     not make the time per completed call shorter, the limit goes back: then more calls in flight only wait for
-    each other. Throttling and missing answers halve it, once for all calls that were in flight together.
+    each other, or are in each other's way. It also goes back when a later round shows so. Throttling and missing
+    answers halve it, once for all calls that were in flight together.
     """
 
     def __init__(self, start: int, maximum: int) -> None:
@@ -52,8 +56,8 @@ class Window:
         self._fast = True
         self._hold = 0
         self._hold_next = HOLD_MIN
-        self._cost: float | None = None
-        self._before: tuple[int, float] | None = None
+        self._trying = False
+        self._steps: list[tuple[int, float]] = []
         self._epoch = 0
         self._completed = 0
         self._conflicts = 0
@@ -95,7 +99,9 @@ class Window:
             self._limit = max(1, int(self._limit * DECREASE))
             self._fast = False
             self._hold = self._hold_next
-            self._before = self._cost = self._round_began = None
+            self._trying = False
+            self._steps.clear()
+            self._round_began = None
 
     def _end_round(self, now: float, epoch: int) -> None:
         began, completed, conflicts = self._round_began, self._completed, self._conflicts
@@ -104,22 +110,34 @@ class Window:
             self._reduce(epoch)
             return
         cost = (now - (began if began is not None else now)) / completed
-        if self._before is not None:
-            lower, cost_before = self._before
-            self._before = None
-            if cost > cost_before * (1 - GAIN * (1 - lower / self._limit)):
-                self._limit = lower
-                self._fast = False
+        if self._steps and not self._keep(cost):
+            self._limit, _ = self._steps.pop()
+            self._fast = False
+            if self._trying:
                 self._hold, self._hold_next = self._hold_next, min(HOLD_MAX, 2 * self._hold_next)
-                return
-            self._hold_next = HOLD_MIN
-        self._cost = cost
+            self._trying = False
+            return
+        self._trying = False
         if self._hold > 0:
             self._hold -= 1
         elif self._limit < self._maximum:
-            self._before = (self._limit, cost)
+            self._steps.append((self._limit, cost))
             step = max(1, self._limit // 4) if self._fast else 1
             self._limit = min(self._maximum, self._limit + step)
+            self._trying = True
+
+    def _keep(self, cost: float) -> bool:
+        """Whether the present limit is worth more than the one before it, at this time per completed call."""
+        lower, cost_of_lower = self._steps[-1]
+        if not self._trying:
+            return cost <= cost_of_lower
+        ideal = cost_of_lower * (1 - lower / self._limit)
+        gain = cost_of_lower - cost
+        if gain < GAIN * ideal:
+            return False
+        self._fast = gain >= GAIN_FAST * ideal
+        self._hold_next = HOLD_MIN
+        return True
 
 
 class _Call(msgspec.Struct):

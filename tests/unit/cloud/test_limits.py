@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import heapq
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -53,6 +54,30 @@ def test_the_limit_stays_where_calls_only_wait_for_each_other() -> None:
     done = simulate(window, 500, Line(0.1))
     assert window.limit <= 9
     assert done < 1.01 * 500 * 0.1
+
+
+def test_the_limit_goes_back_when_calls_are_in_each_others_way() -> None:
+    window = Window(8, 32)
+    simulate(window, 300, lambda in_flight, now: 0.3)
+    assert window.limit > 16
+    simulate(window, 2000, lambda in_flight, now: 0.1 * in_flight * max(1.0, in_flight / 8), start=100)
+    assert window.limit <= 9
+
+
+def test_chance_does_not_carry_the_limit_away() -> None:
+    chance = random.Random(7)
+    limits = []
+    for _ in range(20):
+        line = Line(0.1)
+        window = Window(8, 32)
+
+        def seconds(in_flight: int, now: float, line: Line = line) -> float:
+            line.each = 0.1 * chance.lognormvariate(0, 0.5)
+            return line(in_flight, now)
+
+        simulate(window, 200, seconds)
+        limits.append(window.limit)
+    assert sorted(limits)[10] <= 10
 
 
 def test_a_higher_limit_is_tried_ever_more_rarely() -> None:
