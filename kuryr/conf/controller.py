@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from kuryr.conf import kubernetes, neutron, neutron_defaults, node_port, serving
+from kuryr.conf import kubernetes, neutron, neutron_defaults, node_port, serving, vif_pool
 from kuryr.conf.loading import parse
 
 
@@ -17,6 +17,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     neutron.register(conf)
     neutron_defaults.register(conf)
     node_port.register(conf)
+    vif_pool.register(conf)
     serving.register_controller(conf)
 
 

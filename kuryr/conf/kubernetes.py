@@ -70,6 +70,12 @@ CONTROLLER_OPTS = [
     _driver("pod_security_groups", "default", "Which security groups a pod's ports have."),
     _driver("pod_vif", "neutron-vif", "How a pod's VIF is made."),
     _driver("vif_pool", "noop", "Where ready VIFs are kept."),
+    cfg.BoolOpt(
+        "enable_manager",
+        default=False,
+        help="Let kuryr-pools (and the original's pool manager clients) look at pools and fill or empty them, over "
+        "the socket [pool_manager] sock_file.",
+    ),
     cfg.ListOpt(
         "multi_vif_drivers",
         default=["noop"],

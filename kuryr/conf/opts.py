@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
-from kuryr.conf import cni_daemon, kubernetes, neutron, neutron_defaults, node_port, serving
+from kuryr.conf import cni_daemon, kubernetes, neutron, neutron_defaults, node_port, serving, vif_pool
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
@@ -16,6 +16,8 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
         (neutron_defaults.GROUP, [*neutron_defaults.NODE_OPTS, *neutron_defaults.OPTS]),
         (neutron.LIMITS_GROUP, neutron.LIMITS_OPTS),
         (node_port.GROUP, node_port.OPTS),
+        (vif_pool.GROUP, vif_pool.OPTS),
+        (vif_pool.MANAGER_GROUP, vif_pool.MANAGER_OPTS),
         (cni_daemon.GROUP, cni_daemon.OPTS),
         (cni_daemon.BINDING_GROUP, cni_daemon.BINDING_OPTS),
         (cni_daemon.VHOSTUSER_GROUP, cni_daemon.VHOSTUSER_OPTS),

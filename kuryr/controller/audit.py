@@ -6,17 +6,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 from oslo_config import cfg
 
 from kuryr.cloud.ports import Ports
 from kuryr.controller.metrics import Metrics
+from kuryr.drivers.base import VIFPoolDriver
 from kuryr.drivers.inventory import PortInventory, Snapshot
 from kuryr.errors import KuryrError
 from kuryr.k8s.store import Store
-from kuryr.objects.kuryrport import KuryrPort
+from kuryr.objects.kuryrport import KuryrPort, used_vif_ids
 from kuryr.objects.vif import InvalidVIF, decode
 
 LOG = logging.getLogger(__name__)
@@ -24,14 +25,22 @@ LOG = logging.getLogger(__name__)
 SHARE = "audit"
 
 
-def orphans(snapshot: Snapshot, kuryrports: Iterable[KuryrPort]) -> set[str]:
+def orphans(
+    snapshot: Snapshot, kuryrports: Iterable[KuryrPort], pooled: Collection[str] | None = None
+) -> set[str]:
     """Ids of the ports that no KuryrPort has or is about to have. Pure.
 
     A port of a KuryrPort that is not filled yet, or is being deleted, is about to be dealt with.
+
+    :param pooled: ids of the ports that wait in pools; None leaves all ports of pools alone.
     """
+    kuryrports = [port for port in kuryrports if port.spec.owner_kind != "Pool"]
     by_uid = {port.spec.pod_uid: port for port in kuryrports}
+    used = {vif_id for port in kuryrports for vif_id in used_vif_ids(port)}
     found = set()
     for port_id, (_, who) in snapshot.ports.items():
+        if who.kind == "pool" and pooled is not None and port_id not in used and port_id not in pooled:
+            found.add(port_id)
         if who.kind not in ("pod", "node"):
             continue
         owner = by_uid.get(who.uid)
@@ -73,6 +82,7 @@ class Audit:
         read: Callable[[], Iterable[KuryrPort]],
         may_write: Callable[[], None],
         metrics: Metrics,
+        pool: VIFPoolDriver | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -85,6 +95,7 @@ class Audit:
         self._read = read
         self._may_write = may_write
         self._metrics = metrics
+        self._pool = pool
         self._suspects = Suspects()
         self._stopping = threading.Event()
         self._changed = threading.Condition()
@@ -136,12 +147,14 @@ class Audit:
         """
         snapshot = self._inventory.refresh()
         # The stores are newer than the listing: what was made in between is not in the listing at all.
-        found = orphans(snapshot, self._kuryrports.values())
+        if self._pool is not None:
+            self._pool.audit(snapshot)
+        found = orphans(snapshot, self._kuryrports.values(), self._pooled())
         self._metrics.audit_orphans.set(len(found))
         sure = self._suspects.judge(found, time.monotonic(), self._conf.kubernetes.audit_grace)
         if sure:
             # A watch may hang without our knowing it yet: nothing is deleted by what a store says alone.
-            sure &= orphans(snapshot, self._read())
+            sure &= orphans(snapshot, self._read(), self._pooled())
         for port_id in sorted(sure):
             self._may_write()
             port, who = snapshot.ports[port_id]
@@ -149,3 +162,6 @@ class Audit:
             self._ports.delete(port_id, SHARE, project_id=port.project_id or None)
             self._metrics.audit_deleted.inc()
         return sure
+
+    def _pooled(self) -> Collection[str] | None:
+        return self._pool.known_ports() if self._pool is not None else None

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from kuryr.drivers.base import VIFPoolDriver
 
 CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -18,6 +20,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
         self._depths: Mapping[str, Callable[[], int]] = {}
+        self._pool: VIFPoolDriver | None = None
         registry.register(self)
         self.queue_latency = Histogram(
             "kuryr_queue_latency_seconds",
@@ -96,9 +99,34 @@ class Metrics:
         """Show the depth of each handler's queue from now on."""
         self._depths = depths
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        """Queue depths, read when they are asked for (prometheus_client's protocol of collectors)."""
+    def watch_pool(self, pool: VIFPoolDriver) -> None:
+        """Show the sizes of pools from now on."""
+        self._pool = pool
+
+    def collect(self) -> list[Metric]:
+        """What is read when it is asked for (prometheus_client's protocol of collectors)."""
         family = GaugeMetricFamily("kuryr_queue_depth", "Keys that wait for a worker.", labels=["handler"])
         for handler, depth in self._depths.items():
             family.add_metric([handler], depth())
-        return [family]
+        return [family, *(self._pool_families(self._pool) if self._pool is not None else ())]
+
+    @staticmethod
+    def _pool_families(pool: VIFPoolDriver) -> Iterable[Metric]:
+        ports = GaugeMetricFamily(
+            "kuryr_pool_ports",
+            "Ports of pools by state: ready, wired (of the ready), resting, in_use, making, target.",
+            labels=["node", "project", "subnets", "security_groups", "state"],
+        )
+        for size in pool.pools():
+            shape = size.shape
+            where = [size.node, shape.project_id, ",".join(shape.subnet_ids), ",".join(shape.security_groups)]
+            for state in ("ready", "wired", "resting", "in_use", "making", "target"):
+                ports.add_metric([*where, state], getattr(size, state))
+        events = CounterMetricFamily(
+            "kuryr_pool_events",
+            "What happened at pools: hits, misses, ports made, failed to be made, removed.",
+            labels=["event"],
+        )
+        for event, count in pool.counters().items():
+            events.add_metric([event], count)
+        return ports, events

@@ -35,6 +35,7 @@ from kuryr.k8s.informer import Informer
 from kuryr.k8s.lease import LeaseElector
 from kuryr.k8s.settings import settings_from_conf
 from kuryr.k8s.store import Store
+from kuryr.objects.kuryrport import VIF_IDS, used_vif_ids
 from kuryr.objects.meta import Key
 from kuryr.objects.resources import KURYRPORTS, NAMESPACES, Resource
 
@@ -85,6 +86,7 @@ class Controller:
                 inventory=inventory,
                 stores=stores,
                 cluster=cluster,
+                read_kuryrports=lambda: client.list(KURYRPORTS).items,
             )
         )
         context = Context(
@@ -102,6 +104,7 @@ class Controller:
             resources |= set(handler.watches())
         informers = {resource: Informer(client, resource) for resource in resources}
         stores.update({resource: informer.store for resource, informer in informers.items()})
+        stores[KURYRPORTS].add_index(VIF_IDS, used_vif_ids)
         self._informers = informers
         pipeline = Pipeline(handlers, self._informers, self.metrics, conf.kubernetes.reconcile_threads)
         for informer in self._informers.values():
@@ -125,7 +128,9 @@ class Controller:
             lambda: client.list(KURYRPORTS).items,
             elector.may_write,
             self.metrics,
+            drivers.vif_pool,
         )
+        self.metrics.watch_pool(drivers.vif_pool)
         conf.register_mutate_hook(lambda conf, fresh: audit.wake())
         if self._synced():
             elector.start()

@@ -19,8 +19,9 @@ Common to all kinds:
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from oslo_config import cfg
 
@@ -32,12 +33,18 @@ from kuryr.drivers.types import (
     DriverContext,
     FixedIP,
     Owner,
+    PoolSize,
     Release,
+    Shape,
+    Stock,
     VIFRequest,
 )
 from kuryr.objects.core import Node, Pod
 from kuryr.objects.meta import KubernetesObject
 from kuryr.objects.resources import Resource
+
+if TYPE_CHECKING:
+    from kuryr.drivers.inventory import Snapshot
 
 __all__ = [
     "AdditionalVIF",
@@ -52,8 +59,11 @@ __all__ = [
     "PodSecurityGroupsDriver",
     "PodSubnetsDriver",
     "PodVIFDriver",
+    "PoolSize",
     "ProjectDriver",
     "Release",
+    "Shape",
+    "Stock",
     "VIFPoolDriver",
     "VIFRequest",
 ]
@@ -210,6 +220,58 @@ class VIFPoolDriver(PodVIFDriver):
     def __init__(self, context: DriverContext, vif_driver: PodVIFDriver) -> None:
         super().__init__(context)
         self.vif_driver = vif_driver
+
+    def vif_driver_name(self, node: str) -> str:
+        """Name of the pod_vif driver that VIFs of pods on that node are made by, where nothing else says so."""
+        return str(self.context.conf.kubernetes.pod_vif_driver)
+
+    def vif_driver_names(self) -> Iterable[str]:
+        """Names of all pod_vif drivers that are asked through this pool."""
+        return (self.vif_driver_name(""),)
+
+    # What the handler vif_pool shows to the daemons; a pool that keeps nothing leaves these as they are.
+
+    def stock(self, node: str) -> Stock:
+        """What is ready for the node."""
+        return Stock()
+
+    def change(self, node: str) -> Future[None]:
+        """Completes when :meth:`stock` of the node may be another. Ask for it before the stock."""
+        return Future()
+
+    def node_changed(self, node: str) -> None:
+        """The node was added or removed."""
+
+    # What audits and people ask
+
+    def audit(self, snapshot: Snapshot) -> None:
+        """Take in what a listing shows: ready VIFs that were changed or are gone, ports of the pool that were lost."""
+
+    def known_ports(self) -> Collection[str]:
+        """Ids of the pool's own ports that are in nobody's use: the audit leaves them alone."""
+        return ()
+
+    def pools(self) -> Sequence[PoolSize]:
+        """What there is, by node, project, subnets and groups."""
+        return ()
+
+    def counters(self) -> Mapping[str, int]:
+        """What happened since the process began: ``hits``, ``misses``, ``made``, ``failed``, ``removed``."""
+        return {}
+
+    def populate(self, node: str, number: int, shape: Shape | None = None) -> int:
+        """Let the node's pool of a shape (of each that is in use, where None) grow by ``number`` in the background.
+
+        :returns: how many VIFs were asked for.
+        """
+        return 0
+
+    def free(self, node: str = "") -> int:
+        """Remove the ready VIFs of a node (of all, where empty) in the background; how many.
+
+        They are made again when a VIF of their kind is next asked for.
+        """
+        return 0
 
 
 class MultiVIFDriver(Driver):

@@ -43,6 +43,7 @@ class PortInventory:
         self._lock = threading.Lock()
         self._first: Future[None] | None = None
         self._found: dict[tuple[str, str], list[Port]] = {}
+        self._listed: Snapshot | None = None
 
     def refresh(self) -> Snapshot:
         """List now, blocking.
@@ -63,6 +64,7 @@ class PortInventory:
         """Start the listing of a take-over in the background; what was known before is forgotten."""
         with self._lock:
             self._found = {}
+            self._listed = None
             self._first = None
             self._start()
 
@@ -85,6 +87,7 @@ class PortInventory:
             found.setdefault((who.uid, who.detail), []).append(port)
         with self._lock:
             self._found = found
+            self._listed = snapshot
         LOG.info("Neutron has %d ports of this cluster.", len(snapshot.ports))
         future.set_result(None)
 
@@ -101,6 +104,24 @@ class PortInventory:
             if future.exception() is not None:
                 self._first = None
         future.result()
+
+    def listed(self) -> Snapshot:
+        """The listing of the take-over.
+
+        :raises WaitFor, CloudError: as :meth:`ready`.
+        """
+        self.ready()
+        with self._lock:
+            return self._listed or Snapshot(0.0, {})
+
+    def knows(self, uid: str, detail: str) -> bool:
+        """Whether :meth:`take` would give a port.
+
+        :raises WaitFor, CloudError: as :meth:`ready`.
+        """
+        self.ready()
+        with self._lock:
+            return bool(self._found.get((uid, detail)))
 
     def take(self, uid: str, detail: str) -> list[Port]:
         """The ports of that owner and interface which were there at take-over; each is handed out once.

@@ -107,7 +107,8 @@ class Drivers:
         ]
         if self._problems:
             raise ConfigurationError("\n".join(self._problems))
-        self._vif_drivers[conf.pod_vif_driver] = self.vif_pool
+        for name in self.vif_pool.vif_driver_names():
+            self._vif_drivers[name] = self.vif_pool
 
     def _make(
         self, kind: str, name: str, base: type[Driver], option: str | None = None, *args: Any
@@ -147,7 +148,7 @@ class Drivers:
     def vif_drivers(self) -> list[PodVIFDriver]:
         """Those that were asked for VIFs: the pool, and others by name."""
         with self._lock:
-            return list(self._vif_drivers.values())
+            return list(dict.fromkeys(self._vif_drivers.values()))
 
     def all(self) -> list[Driver]:
         """Every driver, once."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from oslo_config import cfg
 
+from kuryr.errors import KuryrError
+from kuryr.objects.kuryrport import KuryrPort
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import Resource
 from kuryr.objects.vif import VIF
@@ -40,6 +42,8 @@ class DriverContext(msgspec.Struct, frozen=True):
     inventory: PortInventory
     stores: Stores
     cluster: str
+    read_kuryrports: Callable[[], Iterable[KuryrPort]] | None = None
+    """Asks the API, blocking, where what a store knows is not sure enough. None: the store is all there is."""
 
 
 class FixedIP(msgspec.Struct, frozen=True):
@@ -96,7 +100,10 @@ class VIFRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allocation(msgspec.Struct, frozen=True, kw_only=True):
-    """A VIF that is there, and how it was chosen. ``reported_by``: who tells that it is up (node or controller)."""
+    """A VIF that is there, and how it was chosen. ``reported_by``: who tells that it is up (node or controller).
+
+    ``pool`` names the pool that it came from, where it did.
+    """
 
     vif: VIF
     project_id: str
@@ -104,15 +111,20 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     subnet_ids: tuple[str, ...]
     reason: str
     reported_by: str = "node"
+    pool: str = ""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """A VIF that is no longer used. ``project_id`` is empty where it was not written down (the original did not)."""
+    """A VIF that is no longer used, with what was written down of it (the original wrote ``vif`` alone)."""
 
     owner: Owner
     ifname: str
     vif: VIF
     project_id: str = ""
+    security_groups: tuple[str, ...] = ()
+    subnet_ids: tuple[str, ...] = ()
+    pool: str = ""
+    driver: str = ""
 
 
 class AdditionalVIF(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,3 +135,46 @@ class AdditionalVIF(msgspec.Struct, frozen=True, kw_only=True):
     security_groups: tuple[str, ...] | None = None
     pod_vif_driver: str = ""
     project_id: str = ""
+
+
+class Shape(msgspec.Struct, frozen=True, order=True):
+    """What ready VIFs must have in common to stand for each other: project, subnets and groups, ids sorted."""
+
+    project_id: str
+    subnet_ids: tuple[str, ...]
+    security_groups: tuple[str, ...]
+
+
+class Stock(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's ready VIFs.
+
+    :ivar ready: those that can be handed out, by the longest ready first.
+    :ivar handed_out: ids of those that were, but whose KuryrPort was not seen yet.
+    :ivar trouble: why there are fewer than there should be, where something is wrong.
+    """
+
+    ready: tuple[Allocation, ...] = ()
+    handed_out: frozenset[str] = frozenset()
+    trouble: KuryrError | None = None
+
+
+class PoolSize(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool in numbers of VIFs.
+
+    :ivar ready: can be handed out now.
+    :ivar wired: of these, plugged in on the node already.
+    :ivar resting: were released too short a time ago.
+    :ivar in_use: handed out.
+    :ivar making: being made.
+    :ivar target: how many of ready, resting and making there should be at least.
+    """
+
+    node: str
+    shape: Shape
+    ready: int = 0
+    wired: int = 0
+    resting: int = 0
+    in_use: int = 0
+    making: int = 0
+    target: int = 0
+    trouble: str = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
+
 from kuryr.drivers.base import PodVIFDriver
 from kuryr.drivers.types import Allocation, Choice, VIFRequest
 from kuryr.errors import AddressInUse, CloudError, QuotaExceeded, Retry, SubnetFull
@@ -62,14 +64,7 @@ class Chooser:
 
 
 def _with_reason(allocation: Allocation, reason: str) -> Allocation:
-    return Allocation(
-        vif=allocation.vif,
-        project_id=allocation.project_id,
-        security_groups=allocation.security_groups,
-        subnet_ids=allocation.subnet_ids,
-        reason=reason,
-        reported_by=allocation.reported_by,
-    )
+    return msgspec.structs.replace(allocation, reason=reason)
 
 
 def _all_failed(failed: list[tuple[Choice, CloudError]]) -> CloudError:

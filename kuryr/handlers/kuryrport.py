@@ -52,7 +52,6 @@ class KuryrPortHandler(Handler):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._chooser = Chooser()
-        self._vif_driver: str = context.conf.kubernetes.pod_vif_driver
         self._lock = threading.Lock()
         # The resourceVersion that our last write replaced: while the store still shows it, there is nothing to do.
         self._replaced: dict[Key, str] = {}
@@ -91,6 +90,8 @@ class KuryrPortHandler(Handler):
             return None
         if port.spec.owner_kind == "Node":
             return self._reconcile_node(key, port)
+        if port.spec.owner_kind != "Pod":
+            return None
         pod: Pod | None = self.context.stores[PODS].get(key)
         if pod is None or pod.metadata.uid != port.spec.pod_uid or not needs_port(pod):
             return None
@@ -165,7 +166,11 @@ class KuryrPortHandler(Handler):
         vifs: dict[str, VIFStatus] = {}
         for request in requests:
             known = port.status.vifs.get(request.ifname)
-            name = (known.driver if known is not None else "") or request.pod_vif_driver or self._vif_driver
+            name = (
+                (known.driver if known is not None else "")
+                or request.pod_vif_driver
+                or self.context.drivers.vif_pool.vif_driver_name(request.owner.node)
+            )
             driver = self.context.drivers.vif_driver(name)
             try:
                 if known is None:
@@ -246,7 +251,16 @@ class KuryrPortHandler(Handler):
                 continue
             try:
                 self.context.drivers.vif_driver(entry.driver).release_vif(
-                    Release(owner=owner, ifname=ifname, vif=vif, project_id=entry.project_id)
+                    Release(
+                        owner=owner,
+                        ifname=ifname,
+                        vif=vif,
+                        project_id=entry.project_id,
+                        security_groups=tuple(entry.security_groups or ()),
+                        subnet_ids=tuple(entry.subnet_ids),
+                        pool=entry.pool,
+                        driver=entry.driver,
+                    )
                 )
             except WaitFor as wait:
                 waiting += wait.calls
@@ -315,6 +329,7 @@ def _allocation(entry: VIFStatus) -> Allocation:
         subnet_ids=tuple(entry.subnet_ids),
         reason=entry.choice,
         reported_by=entry.reported_by,
+        pool=entry.pool,
     )
 
 

@@ -29,6 +29,7 @@ def vif_status(allocation: Allocation, *, default: bool, driver: str) -> VIFStat
         subnet_ids=list(allocation.subnet_ids),
         choice=allocation.reason[:LONGEST_CHOICE],
         driver=driver,
+        pool=allocation.pool,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kuryr.objects.meta import Condition, KubernetesObject
-from kuryr.objects.vif import VIF, decode
+from kuryr.objects.vif import VIF, InvalidVIF, decode
 
 FINALIZER = "kuryr.openstack.org/kuryrport-finalizer"
 NODE_LABEL = "kuryr.openstack.org/nodeName"
@@ -23,7 +23,7 @@ BY_CONTROLLER = "controller"
 
 
 class KuryrPortSpec(msgspec.Struct, rename="camel", omit_defaults=True):
-    """Whose port this is. ``pod_uid`` is the node's UID where ``owner_kind`` is Node."""
+    """Whose port this is. ``pod_uid`` is the node's UID where ``owner_kind`` is Node or Pool."""
 
     pod_uid: str = ""
     pod_node_name: str = ""
@@ -36,7 +36,7 @@ class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
 
     What follows ``default`` is ours; the original did not write it, so it may be missing. ``security_groups`` None
     means unknown. ``choice`` says in words why these subnets were taken. ``driver`` is the pod_vif driver that made it,
-    empty where it was not written down.
+    empty where it was not written down. ``pool`` names the pool that it came from, where it did.
     """
 
     vif: Any = None
@@ -47,6 +47,7 @@ class VIFStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     subnet_ids: list[str] = []
     choice: str = ""
     driver: str = ""
+    pool: str = ""
     conditions: list[Condition] = []
 
 
@@ -66,7 +67,10 @@ class KuryrPortStatus(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class KuryrPort(KubernetesObject, kw_only=True):
-    """A KuryrPort; named as its pod, in the pod's namespace."""
+    """A KuryrPort; named as its pod, in the pod's namespace.
+
+    Those with ``owner_kind`` Node and Pool hold a node's own VIF and the ready VIFs of its pool.
+    """
 
     spec: KuryrPortSpec = msgspec.field(default_factory=KuryrPortSpec)
     status: KuryrPortStatus = msgspec.field(default_factory=KuryrPortStatus)
@@ -82,3 +86,20 @@ class KuryrPort(KubernetesObject, kw_only=True):
     def default_interface(self) -> str | None:
         """Name of the interface that carries the pod's default network, if allocated."""
         return next((name for name, entry in self.status.vifs.items() if entry.default), None)
+
+
+VIF_IDS = "vif-ids"
+"""Name of the index by the ids of VIFs that are in use."""
+
+
+def used_vif_ids(port: KuryrPort) -> list[str]:
+    """Ids of the VIFs that a pod or node has by this KuryrPort; a pool's are in nobody's use."""
+    if port.spec.owner_kind == "Pool":
+        return []
+    found = []
+    for entry in port.status.vifs.values():
+        try:
+            found.append(decode(entry.vif).id)
+        except InvalidVIF:
+            continue
+    return found

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar
 
@@ -297,6 +297,11 @@ class Pool(VIFPoolDriver):
         """How many ports a node's pool has."""
         with self._lock:
             return len(self._ready.get(node, []))
+
+    def known_ports(self) -> Collection[str]:
+        """All that are ready."""
+        with self._lock:
+            return {port.id for ready in self._ready.values() for port in ready}
 
     def request_vif(self, request: VIFRequest, choice: Choice) -> Allocation:
         """A ready one where the pool has one, without any call."""
