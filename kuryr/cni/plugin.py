@@ -185,11 +185,7 @@ class Plugin:
                 who = "kuryr-k8s-controller does not report it as up"
             else:
                 up = entry.driver.wait_up(entry.attachment, deadline, addition.cancelled)
-                who = (
-                    f"port {entry.attachment.device} is plugged but Neutron's backend has not wired it: "
-                    "look at ovn-controller or neutron-openvswitch-agent on this node, and whether the port's "
-                    "binding:host_id is this node"
-                )
+                who = "" if up else entry.driver.why_down(entry.attachment)
             if not up:
                 _raise_if_cancelled(addition)
                 raise CniError(

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,13 @@ class Server:
 
         :raises ConfigurationError: when another daemon answers on the socket or it cannot be made.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._remove_stale()
+        except OSError as error:
+            raise ConfigurationError(f"[cni_daemon] socket_path {self._path}: {error}") from error
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
             # Made under a name of its own and renamed: nobody ever finds it with other rights, or not listening.
             temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
             temporary.unlink(missing_ok=True)
@@ -90,8 +94,9 @@ class Server:
             listener.close()
         with self._lock:
             requests = list(self._requests)
+        deadline = time.monotonic() + timeout
         for thread in requests:
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -134,8 +139,9 @@ def peer_uid(connection: socket.socket) -> int:
 
 def connected(connection: socket.socket) -> bool:
     """Whether the other end still has the connection open (it sends nothing after its request)."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    return not readable
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return not poll.poll(0)
 
 
 def read_request(connection: socket.socket) -> tuple[dict[str, str], bytes]:

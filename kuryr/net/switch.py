@@ -23,6 +23,7 @@ DEAD_VLAN = 4095
 TRUNK_BRIDGE_PREFIX = "tbr-"
 
 _UNIX = "unix:"
+_IN_KERNEL = ("", "system", "internal", "tap")
 
 _TABLES = {
     "Open_vSwitch": ("bridges", "external_ids", "next_cfg", "cur_cfg"),
@@ -49,6 +50,8 @@ class SwitchPort:
     error: str = ""
     ifindex: int = 0
     """Of the kernel's interface, as ovs-vswitchd last opened it; 0 where there is none."""
+    virtual: bool = False
+    """Whether it is of a type that never has an interface in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,25 @@ class SwitchState:
         if self.backend is Backend.OVN:
             return port.external_ids.get("ovn-installed") == "true"
         return port.tag is not None and port.tag != DEAD_VLAN
+
+    def why_unwired(self, name: str) -> str:
+        """What to look at when a port is not wired, for people."""
+        port = self.ports.get(name)
+        if port is None:
+            return f"port {name} is not on the switch any more: somebody else took it away"
+        if port.error:
+            return f"Open vSwitch says of port {name}: {port.error}"
+        if not port.ifindex and not port.virtual:
+            return f"Open vSwitch has not opened port {name}: is ovs-vswitchd running?"
+        if self.backend is Backend.OVN:
+            return (
+                f"port {name} is plugged but OVN has not wired it: look at ovn-controller on this node, and whether "
+                "the port's binding:host_id in Neutron is this node"
+            )
+        return (
+            f"port {name} is plugged but neutron-openvswitch-agent has not wired it: look at the agent on this node, "
+            "and whether the port's binding:host_id in Neutron is this node"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +304,7 @@ class Switch:
                     tag=tags.get(row[0]),
                     error=row[2],
                     ifindex=row[3],
+                    virtual=row[4],
                 )
                 for row in self._rows["Interface"].values()
             },
@@ -303,6 +326,7 @@ def _read(table: str, row: Any) -> tuple[Any, ...]:
                 dict(row.external_ids),
                 "".join(row.error),
                 next(iter(row.ifindex), 0),
+                row.type not in _IN_KERNEL,
             )
         case "Port":
             return row.name, next(iter(row.tag), None)

@@ -89,3 +89,7 @@ class BindingDriver(abc.ABC):
     @abc.abstractmethod
     def is_up(self, attachment: Attachment) -> bool:
         """Whether the VIF carries traffic now, as far as this node can tell."""
+
+    def why_down(self, attachment: Attachment) -> str:
+        """What to look at when the VIF does not come up, for people."""
+        return self.node.switch.state.why_unwired(attachment.device)

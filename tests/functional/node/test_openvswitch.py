@@ -173,7 +173,7 @@ def test_a_port_that_is_never_wired_leaves_nothing(node: TestNode, sandbox: str)
     node.put(kuryrport("uid-1", ovs_vif()))
     answer = node.call("ADD", "c1", sandbox)
     assert answer.document["code"] == 11
-    assert "has not wired it" in answer.document["msg"]
+    assert "OVN has not wired it: look at ovn-controller" in answer.document["msg"]
     assert PORT in answer.document["msg"]
     assert node.ovs.ports() == set()
     assert not here(TAP)
