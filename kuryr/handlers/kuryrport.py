@@ -56,6 +56,8 @@ class KuryrPortHandler(Handler):
         # The resourceVersion that our last write replaced: while the store still shows it, there is nothing to do.
         self._replaced: dict[Key, str] = {}
         self._first_seen: dict[str, float] = {}
+        # Interfaces of KuryrPorts (by UID) that are being released, given back already.
+        self._released: dict[str, set[str]] = {}
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """Pods and nodes matter to the KuryrPorts made for them, and what drivers watch to those that they name."""
@@ -185,10 +187,9 @@ class KuryrPortHandler(Handler):
                 waiting += wait.calls
             except Retry as error:
                 failure = failure or error
-        if failure is not None:
-            raise failure
-        if waiting:
-            raise WaitFor(waiting)
+        if failure is not None or waiting:
+            self._write_mended(key, port, vifs)
+            raise failure or WaitFor(waiting)
         status = statuses.filled(port, vifs, routes, now=datetime.now(UTC))
         if status is not None:
             fresh = not port.status.vifs
@@ -214,6 +215,12 @@ class KuryrPortHandler(Handler):
         if entry.reported_by == BY_CONTROLLER and not _up(entry) and driver.is_up(_allocation(entry)):
             entry = statuses.with_up(entry, now=datetime.now(UTC))
         return entry
+
+    def _write_mended(self, key: Key, port: KuryrPort, vifs: dict[str, VIFStatus]) -> None:
+        """Write what was changed of VIFs that were there, though others are not ready: it would be done over else."""
+        mended = {name: entry for name, entry in vifs.items() if port.status.vifs.get(name, entry) != entry}
+        if mended:
+            self._write_status(key, port, {"vifs": msgspec.to_builtins(mended)})
 
     def _write_status(self, key: Key, port: KuryrPort, status: dict[str, Any]) -> None:
         meta = {"uid": port.metadata.uid, "resourceVersion": port.metadata.resource_version}
@@ -242,7 +249,10 @@ class KuryrPortHandler(Handler):
         pod: Pod | None = self.context.stores[PODS].get(key)
         successor = pod is not None and pod.metadata.uid != port.spec.pod_uid
         waiting: list[Future[Any]] = []
+        released = self._released.setdefault(port.metadata.uid, set())
         for ifname, entry in port.status.vifs.items():
+            if ifname in released:
+                continue
             try:
                 vif = decode(entry.vif)
             except InvalidVIF as error:
@@ -262,6 +272,7 @@ class KuryrPortHandler(Handler):
                         driver=entry.driver,
                     )
                 )
+                released.add(ifname)
             except WaitFor as wait:
                 waiting += wait.calls
             except Retry as error:
@@ -284,11 +295,13 @@ class KuryrPortHandler(Handler):
         try:
             self.context.client.merge_patch(KURYRPORTS, key, patch)
         except NotFound:
+            self._released.pop(port.metadata.uid, None)
             return
         except (Conflict, Invalid) as error:
             raise Retry(
                 f"KuryrPort {key} changed while it was released: {error}", reason="Conflict"
             ) from error
+        self._released.pop(port.metadata.uid, None)
         with self._lock:
             self._replaced[key] = port.metadata.resource_version
 

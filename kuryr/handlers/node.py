@@ -107,6 +107,6 @@ class NodeHandler(Handler):
 
 
 def _node_of(port: KubernetesObject) -> Iterable[Key]:
-    if isinstance(port, KuryrPort) and port.spec.owner_kind == "Node":
-        return (Key("", port.spec.pod_node_name),)
-    return ()
+    # By its name: a pod's KuryrPort of such a name is in the node's way until it is gone.
+    name = port.metadata.name
+    return (Key("", name.removeprefix(PREFIX)),) if name.startswith(PREFIX) else ()

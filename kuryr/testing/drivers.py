@@ -275,7 +275,8 @@ class Pool(VIFPoolDriver):
     def _fill(self) -> None:
         conf = self.context.conf
         subnet_ids = conf.neutron_defaults.pod_subnet
-        network_id = self.context.subnets.get(subnet_ids[0]).result().network_id
+        subnets = [self.context.subnets.get(subnet_id).result() for subnet_id in subnet_ids]
+        network_id = subnets[0].network_id
         for node in conf.fake_pool.nodes:
             for number in range(conf.fake_pool.size):
                 port = self.context.ports.create(
