@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -150,11 +151,17 @@ def _sources() -> list[str]:
     if packages.missing_debian():
         lines += unreachable("Debian's archive", debian_archive())
     if not packages.openstack_installed():
-        index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")
-        lines += unreachable("the Python package index", f"{index.rstrip('/')}/pip/")
+        lines += unreachable("the Python package index", f"{python_index()}/pip/")
     if missing := packages.missing_go():
         lines += _go([program.name for program in missing])
     return lines
+
+
+def python_index() -> str:
+    """The index that pip is configured with."""
+    pip = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    configured = subprocess.run(pip, capture_output=True, text=True).stdout.strip()
+    return (os.environ.get("PIP_INDEX_URL") or configured or "https://pypi.org/simple").rstrip("/")
 
 
 def debian_archive() -> str:

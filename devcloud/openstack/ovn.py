@@ -75,6 +75,8 @@ def start_node(node: Node) -> None:
     _start_ovsdb(f"{node.name}-ovsdb", database, socket)
     vsctl(node.name, "--no-wait", "init")
     vsctl(node.name, "--no-wait", "set", "Open_vSwitch", ".", *_chassis(node))
+    if not processes.running(f"{node.name}-ovs-vswitchd"):
+        _forget_capabilities(node)
     processes.start(
         f"{node.name}-ovs-vswitchd",
         [
@@ -146,14 +148,33 @@ def _chassis(node: Node) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+def _datapath(node: Node) -> str:
+    return vsctl(node.name, "--if-exists", "get", "Open_vSwitch", ".", "datapaths:netdev").strip()
+
+
+def _forget_capabilities(node: Node) -> None:
+    if record := _datapath(node):
+        vsctl(node.name, "--no-wait", "clear", "Datapath", record, "capabilities")
+
+
 def _plain_firewall_commits(node: Node) -> None:
     """Have ovn-controller commit connections of the firewall without a null SNAT.
 
     With it, Open vSwitch 3.1 in user space aborts when a connection's addresses and ports are used again
     (assertion in conn_update_state of lib/conntrack.c).
     """
-    datapath = vsctl(node.name, "get", "Open_vSwitch", ".", "datapaths:netdev").strip()
-    vsctl(node.name, "set", "Datapath", datapath, "capabilities:ct_zero_snat=false")
+    if not _datapath(node):
+        new = ("--id=@new", "create", "Datapath", "datapath_version=0")
+        vsctl(node.name, *new, "--", "set", "Open_vSwitch", ".", "datapaths:netdev=@new")
+    record = _datapath(node)
+    # Written by each ovs-vswitchd once, some time after its start.
+    processes.wait_until(
+        f"{node.name}-ovs-vswitchd",
+        lambda: "ct_zero_snat" in vsctl(node.name, "get", "Datapath", record, "capabilities"),
+        "it has told its capabilities",
+        20,
+    )
+    vsctl(node.name, "set", "Datapath", record, "capabilities:ct_zero_snat=false")
 
 
 def _bridges(node: Node) -> None:

@@ -50,13 +50,13 @@ def start_octavia_driver_agent() -> None:
         SYSTEM_OCTAVIA_RUN.unlink(missing_ok=True)
         SYSTEM_OCTAVIA_RUN.symlink_to(OCTAVIA_RUN)
     processes.end_orphans(name)
-    agent: list[shell.Argument] = [
-        packages.openstack_venv() / "bin" / name,
-        "--config-file",
-        configuration.OCTAVIA_CONF,
-    ]
-    processes.start(name, agent, env=_environment())
-    processes.wait_until(name, lambda: shell.listens(OCTAVIA_RUN / "get.sock"), "it listens", 60)
+    listener = OCTAVIA_RUN / "get.sock"
+    if not processes.running(name):
+        listener.unlink(missing_ok=True)
+    agent: list[shell.Argument] = [packages.openstack_venv() / "bin" / name]
+    processes.start(name, [*agent, "--config-file", configuration.OCTAVIA_CONF], env=_environment())
+    # Not by connecting: a client that says nothing makes the listener spin for ever.
+    processes.wait_until(name, listener.exists, "its sockets are there", 60)
 
 
 def start_octavia() -> None:
