@@ -91,7 +91,8 @@ class Stopwatch:
             seen = dict(self._seen.get(pod, {}))
         if "created" not in seen:
             return {}
-        return {stage: seen[stage] - seen["created"] for stage in STAGES if stage in seen}
+        # Two watches are not in step to the millisecond.
+        return {stage: max(0.0, seen[stage] - seen["created"]) for stage in STAGES if stage in seen}
 
     def _follow(self, kind: Kind, answer: http.client.HTTPResponse) -> None:
         try:
