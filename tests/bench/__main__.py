@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m tests.bench [NAME …] [--quick] [--json FILE]``: measure, print a table, store the numbers.
 
+``--adopt FILE`` measures nothing: it makes stored numbers the baseline, in docs/benchmarks.md too.
 Exit code 0 whatever the figures are; 1 when one could not be taken.
 """
 
@@ -48,9 +49,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="few samples, no pauses: only that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to store the numbers")
+    parser.add_argument("--adopt", type=Path, metavar="FILE", help="make stored numbers the baseline")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in MEASUREMENTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
+    if arguments.adopt:
+        report.adopt(report.read(arguments.adopt))
+        return 0
     logging.basicConfig(level=logging.WARNING)
     found = conditions.read(quick=arguments.quick)
     bench = Bench(QUICK if arguments.quick else FULL, cache(pods.client))

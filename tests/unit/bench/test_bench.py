@@ -79,3 +79,8 @@ def test_ports_made_in_bulk_are_all_there_at_the_end() -> None:
     made = Made(0, [2.0, 2.0])
     assert (made.first, made.mean, made.last, made.way) == (2.0, 2.0, 2.0, "one bulk call")
     assert Made(4, [1.0, 3.0]).way == "4 calls at a time"
+
+
+@pytest.mark.skipif(not report.BASELINE.exists(), reason="no baseline was adopted yet")
+def test_the_documentation_shows_the_baseline() -> None:
+    assert report.documented() == report.markdown(report.read(report.BASELINE))
