@@ -119,7 +119,7 @@ class Daemon:
             self._informer.store.values,
             self._reporter.attached,
         )
-        self._informer.add_listener(self._node_port.kuryrport_changed)
+        self._informer.add_listener(self._node_port.look_again)
         self._failures = Failures(conf.cni_daemon.cni_failures_count)
         self._server = Server(conf.cni_daemon.socket_path, Dispatcher(plugin, self._metrics, self._failures))
         health = conf.cni_health_server

@@ -101,9 +101,10 @@ class NodePort:
             if thread.ident is not None:
                 thread.join(5.0)
 
-    def kuryrport_changed(self, change: object = None) -> None:
-        """A KuryrPort of this node changed."""
+    def look_again(self, change: object = None) -> None:
+        """A KuryrPort of this node changed, or anything else that the port depends on."""
         self._changed.set()
+        self._switch.wake()
 
     def _follow_switch(self) -> None:
         """Notice when the switch makes the interface anew, as after its restart: without addresses and routes."""
@@ -115,7 +116,7 @@ class NodePort:
         while not self._stopped.is_set():
             if self._switch.wait_for(changed, time.monotonic() + AUDIT_PERIOD, self._stopped.is_set):
                 known = self._ifindex(self._switch.state)
-                self._changed.set()
+                self.look_again()
 
     def _ifindex(self, state: SwitchState) -> int:
         port = state.ports.get(self._interface)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kuryr.cni import attachments, verification
+from kuryr.cni import adoption, attachments, verification
 from kuryr.cni.addressing import Plan, plan
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.binding import container
@@ -225,7 +225,7 @@ class Plugin:
         self._additions.cancel(request.container_id, "the sandbox is being removed")
         # An ADD that is just plugging is let through, so that what it plugs is seen here.
         with self._containers.held(request.container_id):
-            found = self._found(request)
+            found = self._found(request) or self._adopt(request)
         for attachment in found:
             self._detach(attachment)
         if not found:
@@ -240,6 +240,33 @@ class Plugin:
             return []
         state = self._node.switch.require()
         return attachments.of_container(state, request.container_id, request.ifname)
+
+    def _adopt(self, request: Request) -> list[Attachment]:
+        """Make the ports that the original's daemon plugged for this sandbox ours."""
+        if not self._node.switch.expected:
+            return []
+        netns_path = self._settings.netns_path(request.netns) if request.netns else ""
+        namespace, name = request.args.get("K8S_POD_NAMESPACE", ""), request.args.get("K8S_POD_NAME", "")
+        uid = request.args.get("K8S_POD_UID", "")
+        kuryrport = self._kuryrports.get(Key(namespace, name))
+        ports = set()
+        if kuryrport is not None and uid and kuryrport.spec.pod_uid == uid:
+            ports = {vif.id for vif in kuryrport.decoded_vifs().values()}
+        mac = container.mac(netns_path, request.ifname)
+        found = []
+        for port in adoption.unowned(self._node.switch.state, mac, ports):
+            attachment = adoption.adopted(
+                port,
+                container=request.container_id,
+                ifname=request.ifname,
+                netns=netns_path,
+                network=request.network,
+                pod=f"{namespace}/{name}",
+                uid=uid,
+            )
+            self._node.switch.set_external_ids(port.name, attachment.external_ids())
+            found.append(attachment)
+        return found
 
     def check(self, request: Request) -> None:
         """Look whether what ADD made is all there.
@@ -279,6 +306,8 @@ class Plugin:
         """
         if not self._node.switch.expected:
             return  # the others went with their network namespaces
+        if request.attachments is None:
+            return
         failures = []
         state = self._node.switch.require()
         for attachment in attachments.stale(state, request.network, request.attachments):

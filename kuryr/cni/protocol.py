@@ -133,7 +133,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A checked request. ``args`` are CNI_ARGS; ``attachments`` the (container id, interface) pairs that GC must keep."""
+    """A checked request. ``args`` are CNI_ARGS; ``attachments`` the (container id, interface) pairs that GC must keep.
+
+    ``attachments`` is None where the runtime lists none, so that nothing can be told to be garbage.
+    """
 
     command: str
     version: str
@@ -144,7 +147,7 @@ class Request:
     args: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     previous: Result | None = None
-    attachments: frozenset[tuple[str, str]] = frozenset()
+    attachments: frozenset[tuple[str, str]] | None = None
 
     @property
     def timings(self) -> bool:
@@ -217,7 +220,7 @@ def parse(environment: Mapping[str, str], netconf: bytes) -> Request:
         args=parse_args(environment.get("CNI_ARGS", "")),
         config=config,
         previous=parse_result(config["prevResult"]) if config.get("prevResult") else None,
-        attachments=_valid_attachments(config) if command == "GC" else frozenset(),
+        attachments=_valid_attachments(config) if command == "GC" else None,
     )
 
 
@@ -267,11 +270,13 @@ def parse_args(text: str) -> dict[str, str]:
     return args
 
 
-def _valid_attachments(config: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+def _valid_attachments(config: Mapping[str, Any]) -> frozenset[tuple[str, str]] | None:
     key = "cni.dev/valid-attachments"
-    listed = config.get(key)
+    if key not in config:
+        return None
+    listed = config[key] or []  # libcni writes an empty list as null
     if not isinstance(listed, list):
-        raise CniError(Code.INVALID_CONFIG, f"GC needs the list {key!r} in the network configuration")
+        raise CniError(Code.INVALID_CONFIG, f"{key!r}: expected a list")
     try:
         return frozenset((str(entry["containerID"]), str(entry["ifname"])) for entry in listed)
     except (TypeError, KeyError):

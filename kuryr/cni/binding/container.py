@@ -58,3 +58,15 @@ def remove(netns_path: str, alias: str) -> None:
                     link.delete(state.name)
     except NamespaceGone:
         return
+
+
+def mac(netns_path: str, ifname: str) -> str:
+    """MAC address of an interface in a namespace, "" where either is gone."""
+    if not netns_path:
+        return ""
+    try:
+        with netns.entered(netns_path), links.links() as link:
+            state = link.state(ifname)
+    except NamespaceGone:
+        return ""
+    return state.mac if state is not None else ""

@@ -168,6 +168,14 @@ class TestNode:
         )
         assert done, f"{name} was not plugged for {container}"
 
+    def wait_for_tap(self) -> None:
+        """Until the daemon has plugged the port for some container."""
+        tap = vif_name("tap", PORT)
+        found = self.switch.wait_for(
+            lambda state: True if tap in state.ports else None, deadline(), lambda: False
+        )
+        assert found, f"{tap} was not plugged"
+
     def attach(self, container: str, netns: str, uid: str = "uid-1", **config: Any) -> Answer:
         """ADD, with an ovn-controller that wires the port."""
         pending = self.begin("ADD", container, netns, uid, **config)

@@ -126,7 +126,7 @@ class OpenVSwitch:
 
     def external_ids(self, port: str) -> dict[str, str]:
         """external_ids of the port's interface."""
-        text = self.vsctl("get", "interface", port, "external_ids").strip("{}")
+        text = self.vsctl("--if-exists", "get", "interface", port, "external_ids").strip("{}")
         pairs = (entry.partition("=") for entry in text.split(", ") if entry)
         return {name.strip('"'): value.strip('"') for name, _, value in pairs}
 

@@ -117,11 +117,12 @@ def test_versions() -> None:
     assert parse({"CNI_COMMAND": "CHECK"}, cniVersion="0.4.0").version == "0.4.0"
 
 
-def test_gc_needs_its_list() -> None:
-    assert refusal({"CNI_COMMAND": "GC"}).code == 7
+def test_the_list_of_gc() -> None:
+    assert parse({"CNI_COMMAND": "GC"}).attachments is None
     valid = [{"containerID": "a", "ifname": "eth0", "more": 1}]
     request = parse({"CNI_COMMAND": "GC"}, **{"cni.dev/valid-attachments": valid})
     assert request.attachments == {("a", "eth0")}
+    assert parse({"CNI_COMMAND": "GC"}, **{"cni.dev/valid-attachments": None}).attachments == frozenset()
     assert refusal({"CNI_COMMAND": "GC"}, **{"cni.dev/valid-attachments": ["x"]}).code == 7
 
 
