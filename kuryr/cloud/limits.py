@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
@@ -151,7 +151,7 @@ class _Share(msgspec.Struct):
 
 
 class _Operation:
-    """The queue of one operation: shares without a call in flight first, then the others in turn."""
+    """The queue of one operation: the share with the fewest calls in flight goes next, equals in turn."""
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -159,8 +159,8 @@ class _Operation:
         self.queued = 0
         self.paused_until = 0.0
         self._shares: dict[str, _Share] = {}
-        self._idle: deque[str] = deque()
-        self._busy: deque[str] = deque()
+        # Shares that have calls queued, by the number of their calls in flight.
+        self._lines: defaultdict[int, deque[str]] = defaultdict(deque)
 
     def add(self, share: str, call: _Call) -> None:
         """Queue a call."""
@@ -168,41 +168,39 @@ class _Operation:
         if entry is None:
             entry = self._shares[share] = _Share(deque())
         if not entry.queued:
-            (self._busy if entry.in_flight else self._idle).append(share)
+            self._lines[entry.in_flight].append(share)
         entry.queued.append(call)
         self.queued += 1
 
     def take(self) -> tuple[str, _Call]:
         """The next call and its share; there is one."""
-        share = (self._idle or self._busy).popleft()
+        share = self._lines[min(count for count, line in self._lines.items() if line)].popleft()
         entry = self._shares[share]
         call = entry.queued.popleft()
         self.queued -= 1
         entry.in_flight += 1
         self.in_flight += 1
         if entry.queued:
-            self._busy.append(share)
+            self._lines[entry.in_flight].append(share)
         return share, call
 
     def give_back(self, share: str) -> None:
         """A call of this share returned."""
         self.in_flight -= 1
         entry = self._shares[share]
+        if entry.queued:
+            self._lines[entry.in_flight].remove(share)
+            self._lines[entry.in_flight - 1].append(share)
         entry.in_flight -= 1
-        if entry.in_flight == 0:
-            if entry.queued:
-                self._busy.remove(share)
-                self._idle.append(share)
-            else:
-                del self._shares[share]
+        if not entry.in_flight and not entry.queued:
+            del self._shares[share]
 
     def clear(self) -> list[_Call]:
         """Take out all that is queued."""
         calls = [call for share in self._shares.values() for call in share.queued]
         for share in self._shares.values():
             share.queued.clear()
-        self._idle.clear()
-        self._busy.clear()
+        self._lines.clear()
         self.queued = 0
         return calls
 
@@ -210,8 +208,8 @@ class _Operation:
 class Limiter:
     """Runs blocking calls in few threads, a learnt number of each operation at a time, fair between shares.
 
-    Shares without a call in flight go before those with one, so that a share's first call waits for one call
-    to return at most, however many calls another share has queued.
+    The share with the fewest calls in flight goes next, so that a share's first call waits for one call to return
+    at most, however many calls another share has queued.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ the hot path. A token is shared by all threads; each thread has connections of i
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -63,7 +64,7 @@ class Cloud:
 
     :ivar limiter: the limits on calls in flight, shared by all projects since the backend is.
     :ivar fence: where set, called before every call that changes something; raises when this process may not.
-    :raises ConfigurationError: where [neutron] lacks what its ``auth_type`` needs.
+    :raises ConfigurationError: where [neutron] lacks what its ``auth_type`` needs, or names a file in vain.
     """
 
     fence: Callable[[], None] | None = None
@@ -76,6 +77,12 @@ class Cloud:
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self.limiter = Limiter(max_in_flight=conf.cloud_limits.max_in_flight)
+        for name in ("cafile", "certfile", "keyfile"):
+            path = conf[GROUP][name]
+            if path and not os.access(path, os.R_OK):
+                raise errors.ConfigurationError(
+                    f"[neutron] {name} = {path}: expected a file that can be read"
+                )
         plugin = self._load_plugin(None)
         self._default = ProjectCloud(self, getattr(conf[self._auth_group], "project_id", None), plugin)
         self._projects: dict[str, ProjectCloud] = {}

@@ -156,6 +156,11 @@ def test_a_missing_option_is_named(make_cloud: MakeCloud) -> None:
         make_cloud("[neutron]\nauth_type = password\nusername = x\n")
 
 
+def test_a_missing_file_is_named(make_cloud: MakeCloud) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"\[neutron\] cafile = /nowhere/ca.crt"):
+        make_cloud(cafile="/nowhere/ca.crt")
+
+
 def test_an_endpoint_that_the_catalog_lacks_is_named(make_cloud: MakeCloud) -> None:
     with pytest.raises(errors.CloudError, match=r"RegionTwo.*region_name") as caught:
         list_networks(make_cloud(region_name="RegionTwo"))
