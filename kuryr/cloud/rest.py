@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from kuryr import errors
+from kuryr.objects.codec import decoder
 
 SUBNET_FULL: Final = frozenset(
     {
@@ -58,7 +59,7 @@ def parse_error(body: bytes) -> NeutronError:
     """What an error's body says; empty for a body that is not JSON, such as a proxy's page."""
     for kind in (_Body, _PlainBody, _KeystoneBody):
         try:
-            decoded = msgspec.json.decode(body, type=kind)
+            decoded = decoder(kind).decode(body)
         except msgspec.DecodeError:
             continue
         match decoded:

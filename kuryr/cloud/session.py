@@ -25,6 +25,7 @@ from oslo_config import cfg
 from kuryr import errors
 from kuryr.cloud import rest
 from kuryr.cloud.limits import Limiter
+from kuryr.objects.codec import decoder
 
 T = TypeVar("T")
 
@@ -317,7 +318,7 @@ class ProjectCloud:
         if not 200 <= status < 300:
             raise rest.failure(operation, status, answer, sent_back, now=time.time())
         try:
-            return msgspec.json.decode(answer or b"null", type=type)
+            return decoder(type).decode(answer or b"null")
         except msgspec.DecodeError as error:
             raise errors.CloudError(
                 f"Neutron's answer to {operation} is not understood: {error}",

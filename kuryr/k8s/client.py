@@ -22,6 +22,7 @@ from kuryr.k8s.errors import ApiError, Gone, Unavailable, from_response
 from kuryr.k8s.settings import ApiSettings
 from kuryr.k8s.token import TokenFile
 from kuryr.k8s.watch import WatchStream
+from kuryr.objects.codec import decoder
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import Resource
 
@@ -220,7 +221,7 @@ class Client:
 
     def server_version(self) -> str:
         """The API server's version, such as ``v1.34.4``."""
-        return msgspec.json.decode(self._call("GET", "get version", "/version"), type=_Version).git_version
+        return decoder(_Version).decode(self._call("GET", "get version", "/version")).git_version
 
     def access_review(
         self, verb: str, resource: Resource[T], namespace: str = "", *, name: str = "", subresource: str = ""
@@ -242,7 +243,7 @@ class Client:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         data = self._call("POST", "create selfsubjectaccessreviews", path, body=body)
-        return msgspec.json.decode(data, type=_AccessReview).status.allowed
+        return decoder(_AccessReview).decode(data).status.allowed
 
     def close(self) -> None:
         """Close the connections that are idle."""

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from oslo_log import log as logging
 
 from kuryr.errors import Terminal
+from kuryr.objects.codec import decoder
 from kuryr.objects.meta import KubernetesObject, ObjectMeta
 from kuryr.objects.resources import Resource
 
@@ -55,12 +55,6 @@ class Partial(msgspec.Struct):
 
 RAW_LIST = msgspec.json.Decoder(_RawList)
 PARTIAL = msgspec.json.Decoder(Partial)
-
-
-@cache
-def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
-    """The decoder of a kind's type; one for all."""
-    return msgspec.json.Decoder(type_)
 
 
 def one(resource: Resource[T], data: bytes | msgspec.Raw) -> T:

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 import msgspec
 
 from kuryr.errors import Retry
+from kuryr.objects.codec import decoder
 
 
 class NotHolding(Retry):
@@ -155,7 +156,7 @@ def from_status(
 def from_response(operation: str, code: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """The error for an HTTP answer; understands bodies that are no ``Status`` (a proxy's page)."""
     try:
-        status = msgspec.json.decode(body, type=Status)
+        status = decoder(Status).decode(body)
     except msgspec.MsgspecError:
         status = Status(message=" ".join(body[:200].decode("utf-8", "replace").split()))
     status.code = code
