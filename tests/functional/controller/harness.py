@@ -3,6 +3,8 @@
 
 import itertools
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +47,17 @@ class Event(KubernetesObject, kw_only=True):
 
 
 EVENTS = Resource("", "v1", "events", "Event", Event)
+
+
+def get(url: str) -> tuple[int, str]:
+    """Status and body that a URL answers; 0 where nobody does."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
 
 
 class Gate:
@@ -98,6 +111,12 @@ class Running:
         """Wait until it reconciles."""
         wait_until(lambda: self.holding, "the controller holds the shard")
         return self
+
+    def wait_ready(self) -> Self:
+        """Wait until it reconciles and has checked what is checked at start."""
+        url = f"http://127.0.0.1:{self.conf.health_server.port}/readyz"
+        wait_until(lambda: get(url)[0] == 200, "the controller is ready")
+        return self.wait_holding()
 
     @property
     def holding(self) -> bool:

@@ -14,7 +14,7 @@ from tests.functional.kubernetes import wait_until
 @pytest.fixture
 def running(world: World) -> Iterator[Running]:
     with world.controller({"neutron": {"timeout": 2}}) as running:
-        yield running.wait_holding()
+        yield running.wait_ready()
 
 
 def neutron_error(type_: str, message: str) -> dict[str, dict[str, str]]:
