@@ -84,6 +84,14 @@ def _bring_up(*, openstack_only: bool) -> None:
     wrappers.write_clients()
 
 
+def _fetch(arguments: argparse.Namespace) -> int:
+    preflight.root()
+    with _alone():
+        paths.make_directories()
+        steps.run_steps(packages.steps())
+    return 0
+
+
 def _down(arguments: argparse.Namespace) -> int:
     preflight.root()
     with _alone():
@@ -152,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(command=_up)
 
     for name, command, text in (
+        ("fetch", _fetch, "fill the cache (packages, builds) and start nothing"),
         ("down", _down, "stop everything and leave nothing behind but the cache"),
         ("status", _status, "what is up and what is not"),
         ("demo", _demo, "pods on both nodes, two subnets and a VM talk to each other"),
