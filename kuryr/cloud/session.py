@@ -365,8 +365,10 @@ class ProjectCloud:
     def _renew(self, refused: AccessInfo) -> None:
         with self._renewal:
             if self._access is refused:
-                self.plugin.invalidate()
                 self._access = None
+                # Sessions may share credentials: another may have renewed the token already.
+                if self.plugin.auth_ref is refused:
+                    self.plugin.invalidate()
 
     def _refused(self, error: exceptions.HttpError, operation: str) -> errors.CloudError:
         """Keystone's refusal: of the credentials, or only for this project."""

@@ -123,6 +123,37 @@ def test_a_revoked_token_is_renewed_once(cloud: Cloud, fake: FakeCloud) -> None:
     assert fake.journal.counts == {"authenticate": 2, "list networks": 3, "get versions": 1}
 
 
+def test_sessions_of_one_project_renew_a_revoked_token_once(cloud: Cloud, fake: FakeCloud) -> None:
+    for project_id in (None, fake.project_id):
+        list_networks(cloud, project_id)
+    fake.keystone.revoke_tokens()
+
+    for project_id in (None, fake.project_id):
+        list_networks(cloud, project_id)
+
+    assert fake.journal.counts["authenticate"] == 2
+
+
+def test_credentials_that_change_are_not_taken_for_a_missing_project(cloud: Cloud, fake: FakeCloud) -> None:
+    list_networks(cloud, fake.project_id)
+    fake.user.password = "another"
+    fake.keystone.revoke_tokens()
+
+    with pytest.raises(errors.CloudUnauthorized):
+        list_networks(cloud, fake.project_id)
+
+
+def test_a_fence_stops_what_would_change_something(cloud: Cloud, fake: FakeCloud) -> None:
+    def fence() -> None:
+        raise errors.Retry("not the holder any more")
+
+    cloud.fence = fence
+    list_networks(cloud)
+    with pytest.raises(errors.Retry, match="holder"):
+        Ports(cloud).delete(UNKNOWN).result()
+    assert fake.journal.writes == 0
+
+
 def test_many_calls_with_a_revoked_token_renew_it_once(cloud: Cloud, fake: FakeCloud) -> None:
     list_networks(cloud)
     fake.keystone.revoke_tokens()
