@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kuryr-daemon: the node's service, one worker under cotyledon."""
+"""``kuryr-daemon``: exit code 0 after SIGTERM, 2 where the configuration cannot work."""
 
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from oslo_log import log as logging
 from kuryr.conf import node
 from kuryr.conf.loading import set_up_logging
 from kuryr.errors import ConfigurationError
+from kuryr.k8s.settings import settings_from_conf
 
 if TYPE_CHECKING:
     from kuryr.cni.daemon import Daemon
@@ -57,11 +59,15 @@ def main() -> None:
     """Run kuryr-daemon."""
     try:
         conf = node.load(sys.argv[1:])
+        set_up_logging(conf, "kuryr-daemon")
+        settings_from_conf(conf)
     except ConfigurationError as error:
-        print(f"kuryr-daemon: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"kuryr-daemon: {error}\n")
         sys.exit(2)
-    set_up_logging(conf, "kuryr-daemon")
-    manager = cotyledon.ServiceManager(graceful_shutdown_timeout=15)
+    manager = cotyledon.ServiceManager(
+        graceful_shutdown_timeout=15, mp_context=multiprocessing.get_context("fork")
+    )
     manager.add(DaemonService, workers=1, args=(conf,))
+    # What is loaded by now is shared by the worker, as long as no collection touches it.
     gc.freeze()
     manager.run()

@@ -100,7 +100,7 @@ class Daemon:
             vhostuser_mount_point=conf.vhostuser.mount_point,
             ovs_vhu_path=conf.vhostuser.ovs_vhu_path,
         )
-        plugin = Plugin(
+        self._plugin = Plugin(
             node,
             loading.load(node),
             self._kuryrports,
@@ -121,7 +121,9 @@ class Daemon:
         )
         self._informer.add_listener(self._node_port.look_again)
         self._failures = Failures(conf.cni_daemon.cni_failures_count)
-        self._server = Server(conf.cni_daemon.socket_path, Dispatcher(plugin, self._metrics, self._failures))
+        self._server = Server(
+            conf.cni_daemon.socket_path, Dispatcher(self._plugin, self._metrics, self._failures)
+        )
         health = conf.cni_health_server
         self._health = HealthServer(health.bind_address, health.port, self._failures.probe, self._unready)
         self._stopped = threading.Event()
@@ -141,10 +143,16 @@ class Daemon:
         threading.Thread(target=self._begin_when_synced, name="synced", daemon=True).start()
         LOG.info("kuryr-daemon of node %s answers on %s", self.node_name, self._conf.cni_daemon.socket_path)
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """Take no more requests, end those under way within ``timeout`` seconds; nothing that is plugged changes."""
+    def stop(self, grace: float = 3.0) -> None:
+        """Take no more requests, end those under way; nothing that is plugged changes.
+
+        :param grace: seconds after which an ADD that still waits for its port is ended.
+        """
         self._stopped.set()
-        self._server.stop(timeout)
+        self._server.close()
+        if not self._server.drain(grace):
+            self._plugin.give_up_waiting()
+            self._server.drain(grace)
         self._node_port.stop()
         self._health.stop()
         self._reporter.stop()

@@ -181,7 +181,12 @@ class NodePort:
             LOG.info("The node's port %s is gone, as its KuryrPort is", self._interface)
 
     def _plug(self, vif: VIFOpenVSwitch) -> None:
-        identity = {"iface-id": vif.id, "attached-mac": vif.address, _MARK: self._node_name}
+        identity = {
+            "iface-id": vif.id,
+            "attached-mac": vif.address,
+            "kuryr-mtu": str(vif.network.mtu),
+            _MARK: self._node_name,
+        }
         port = self._switch.require().ports.get(self._interface)
         if port is not None and not identity.items() <= port.external_ids.items():
             if _MARK not in port.external_ids:

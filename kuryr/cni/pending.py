@@ -53,10 +53,10 @@ class Additions:
             with self._lock:
                 self._running.discard(addition)
 
-    def cancel(self, container: str, reason: str) -> None:
-        """End the ADDs of a container."""
+    def cancel(self, reason: str, *, container: str | None = None) -> None:
+        """End the ADDs of a container, or all."""
         with self._lock:
-            found = [addition for addition in self._running if addition.container == container]
+            found = [entry for entry in self._running if container in (None, entry.container)]
             for addition in found:
                 addition.cancel(reason)
         if found:

@@ -93,6 +93,10 @@ class Plugin:
         self._kuryrports.changed()
         self._node.switch.wake()
 
+    def give_up_waiting(self) -> None:
+        """End the ADDs that wait, because the daemon stops; the kubelet makes them again."""
+        self._additions.cancel("kuryr-daemon is stopping")
+
     def add(self, request: Request, stages: Stages, connected: Callable[[], bool]) -> Result:
         """Give the sandbox its pod's interfaces.
 
@@ -222,7 +226,7 @@ class Plugin:
 
     def delete(self, request: Request) -> None:
         """Take away what ADD made for this sandbox; fine where nothing is."""
-        self._additions.cancel(request.container_id, "the sandbox is being removed")
+        self._additions.cancel("the sandbox is being removed", container=request.container_id)
         # An ADD that is just plugging is let through, so that what it plugs is seen here.
         with self._containers.held(request.container_id):
             found = self._found(request) or self._adopt(request)
@@ -232,6 +236,7 @@ class Plugin:
             # Interfaces that no switch carries, and one made by a daemon that was killed before the switch knew of it.
             container.remove(
                 self._settings.netns_path(request.netns) if request.netns else "",
+                request.ifname,
                 attachments.ALIAS + request.container_id,
             )
 

@@ -85,18 +85,22 @@ class Server:
                 return
         raise ConfigurationError(f"[cni_daemon] socket_path {self._path}: another kuryr-daemon answers there")
 
-    def stop(self, timeout: float) -> None:
-        """Take no more requests; wait up to ``timeout`` seconds for those under way."""
+    def close(self) -> None:
+        """Take no more requests."""
         if self._socket is not None:
             listener, self._socket = self._socket, None
             self._path.unlink(missing_ok=True)
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for the requests under way; whether all are through."""
         with self._lock:
             requests = list(self._requests)
         deadline = time.monotonic() + timeout
         for thread in requests:
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in requests)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -107,7 +111,7 @@ class Server:
             thread = threading.Thread(target=self._serve, args=(connection,), name="cni-request", daemon=True)
             with self._lock:
                 self._requests.add(thread)
-            thread.start()
+                thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:

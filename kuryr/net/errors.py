@@ -18,10 +18,10 @@ class NamespaceGone(NetworkError):
     reason = "NamespaceGone"
 
 
-class InterfaceExists(NetworkError):
-    """An interface of that name is there already."""
+class AlreadyThere(NetworkError):
+    """An interface, address or route of that kind is there already."""
 
-    reason = "InterfaceExists"
+    reason = "AlreadyThere"
 
 
 class SwitchError(KuryrError):

@@ -16,7 +16,10 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kuryr.net.errors import InterfaceExists, NetworkError
+from kuryr.net.errors import AlreadyThere, NetworkError
+
+GROUP = 0x4B75
+"""Group of the links that are made here: it is theirs from the message on that makes them."""
 
 _IFA_F_NODAD = 0x02
 _RTNH_F_ONLINK = 4
@@ -34,13 +37,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """An interface as it is. ``addresses`` with prefix length, without link-local ones; ``mtu`` in bytes."""
+    """An interface as it is.
+
+    ``addresses`` with prefix length, without link-local ones; ``mtu`` in bytes; ``ours``: it was made here.
+    """
 
     name: str
     mac: str
     mtu: int
     up: bool
     alias: str
+    ours: bool
     addresses: frozenset[str]
 
 
@@ -53,34 +60,35 @@ class Links:
     def add_veth(self, name: str, peer: str, peer_namespace: int, *, mac: str, mtu: int) -> None:
         """A pair: ``name`` here, ``peer`` (with the MAC) in the namespace of the file descriptor.
 
-        :raises InterfaceExists: where either name is taken.
+        :raises AlreadyThere: where either name is taken.
         """
-        other: dict[str, Any] = {"ifname": peer, "net_ns_fd": peer_namespace, "address": mac}
-        arguments: dict[str, Any] = {"ifname": name, "kind": "veth"}
+        other: dict[str, Any] = {
+            "ifname": peer,
+            "net_ns_fd": peer_namespace,
+            "address": mac,
+            "group": GROUP,
+        }
+        arguments: dict[str, Any] = {"ifname": name, "kind": "veth", "group": GROUP}
         if mtu:
             other["mtu"] = arguments["mtu"] = mtu
         with _explained(f"veth pair {name} and {peer}"):
             self._netlink.link("add", peer=other, **arguments)
 
-    def add_vlan(
-        self, name: str, parent: str, vlan_id: int, namespace: int, *, mac: str, mtu: int, alias: str
-    ) -> None:
+    def add_vlan(self, name: str, parent: str, vlan_id: int, namespace: int, *, mac: str, mtu: int) -> None:
         """A VLAN sub-interface of ``parent``, made in the namespace of the file descriptor."""
         with _explained(f"VLAN {vlan_id} of {parent}"):
-            self._add_in(name, parent, namespace, mtu, alias, kind="vlan", vlan_id=vlan_id, address=mac)
+            self._add_in(name, parent, namespace, mtu, kind="vlan", vlan_id=vlan_id, address=mac)
 
-    def add_macvlan(self, name: str, parent: str, namespace: int, *, mac: str, mtu: int, alias: str) -> None:
+    def add_macvlan(self, name: str, parent: str, namespace: int, *, mac: str, mtu: int) -> None:
         """A macvlan interface (mode bridge) of ``parent``, made in the namespace of the file descriptor."""
         with _explained(f"macvlan interface of {parent}"):
-            self._add_in(
-                name, parent, namespace, mtu, alias, kind="macvlan", macvlan_mode="bridge", address=mac
-            )
+            self._add_in(name, parent, namespace, mtu, kind="macvlan", macvlan_mode="bridge", address=mac)
 
-    def _add_in(self, name: str, parent: str, namespace: int, mtu: int, alias: str, **arguments: Any) -> None:
+    def _add_in(self, name: str, parent: str, namespace: int, mtu: int, **arguments: Any) -> None:
         if mtu:
             arguments["mtu"] = mtu
         self._netlink.link(
-            "add", ifname=name, link=index_of(parent), net_ns_fd=namespace, ifalias=alias, **arguments
+            "add", ifname=name, link=index_of(parent), net_ns_fd=namespace, group=GROUP, **arguments
         )
 
     def set_up(self, name: str, *, mtu: int = 0, mac: str = "", master: str = "", alias: str = "") -> None:
@@ -123,7 +131,7 @@ class Links:
         try:
             with _explained(f"{name}: address {address}"):
                 self._netlink.addr("add", index=index_of(name), **arguments)
-        except InterfaceExists:
+        except AlreadyThere:
             return  # it has the address already
 
     def add_route(
@@ -131,7 +139,7 @@ class Links:
     ) -> None:
         """Add or replace a route by this interface. ``onlink``: the gateway is on the link whatever addresses say."""
         with _explained(f"{name}: route to {route.destination} via {route.gateway or 'the link'}"):
-            self._netlink.route("replace", **_route_arguments(name, route, onlink, protocol))
+            self._netlink.route("add", **_route_arguments(name, route, onlink, protocol))
 
     def delete_route(self, name: str, route: Route, *, protocol: int) -> None:
         """Take a route away that :meth:`add_route` added with ``protocol``; fine if it is gone."""
@@ -185,6 +193,7 @@ class Links:
             mtu=int(message.get("mtu") or 0),
             up=bool(message["flags"] & 1),
             alias=str(message.get("ifalias") or ""),
+            ours=message.get("group") == GROUP,
             addresses=addresses,
         )
 
@@ -269,5 +278,5 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except NetlinkError as error:
         reason = os.strerror(error.code)
-        kind = InterfaceExists if error.code == errno.EEXIST else NetworkError
+        kind = AlreadyThere if error.code == errno.EEXIST else NetworkError
         raise kind(f"{what}: {reason}") from error

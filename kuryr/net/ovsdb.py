@@ -82,7 +82,7 @@ class Ovsdb:
         self._tables = tables
         self._changed = changed
         self._settled = settled
-        self._idl: _Replica | None = None
+        self._live = False
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._wake_fd = -1
@@ -109,8 +109,7 @@ class Ovsdb:
     @property
     def connected(self) -> bool:
         """Whether the copy is complete and live."""
-        replica = self._idl
-        return replica is not None and replica.state == idl.Idl.IDL_S_MONITORING
+        return self._live
 
     def transact(self, build: Build, timeout: float) -> None:
         """Carry out a transaction; what it changed is in the copy when this returns.
@@ -142,16 +141,16 @@ class Ovsdb:
             if (schema := self._schema()) is None:
                 self._sleep(RECONNECT_AFTER)
                 continue
-            self._idl = _Replica(self.remote, schema, self._changed)
+            replica = _Replica(self.remote, schema, self._changed)
             try:
-                self._follow(self._idl)
+                self._follow(replica)
             except Exception:
                 # The copy cannot be trusted after an error in the library: begin again with a new one.
                 LOG.exception("Lost track of Open vSwitch's database %s", self.remote)
                 self._sleep(RECONNECT_AFTER)
             finally:
-                self._idl.close()
-                self._idl = None
+                self._live = False
+                replica.close()
         self._fail_all()
 
     def _schema(self) -> idl.SchemaHelper | None:
@@ -190,6 +189,8 @@ class Ovsdb:
         while not self._stopping:
             if replica.run():
                 self._settled(replica.tables)
+            # Only now: while the library works, its copy is complete before its owner has seen it.
+            self._live = replica.state == idl.Idl.IDL_S_MONITORING
             self._progress(replica)
             replica.wait(poller)
             poller.fd_wait(self._wake_fd, select.POLLIN)

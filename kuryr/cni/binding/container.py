@@ -6,21 +6,21 @@ from __future__ import annotations
 from kuryr.cni.addressing import Plan
 from kuryr.cni.attachments import Attachment
 from kuryr.net import links, netns, offload
-from kuryr.net.errors import InterfaceExists, NamespaceGone
+from kuryr.net.errors import AlreadyThere, NamespaceGone
 
 
 def make_veth(host: str, attachment: Attachment, mtu: int, *, master: str = "") -> None:
     """A veth pair between ``host`` here and the sandbox's interface; the host's end is up, joined to ``master``.
 
-    :raises InterfaceExists: where the sandbox has an interface of that name.
+    :raises AlreadyThere: where the sandbox has an interface of that name.
     """
     with netns.opened(attachment.netns) as namespace, links.links() as link:
         # The port is ours alone: a host end that is there is left from an earlier sandbox or a killed daemon.
         try:
             link.add_veth(host, attachment.ifname, namespace, mac=attachment.mac, mtu=mtu)
-        except InterfaceExists:
+        except AlreadyThere:
             if not link.delete(host):
-                raise InterfaceExists(
+                raise AlreadyThere(
                     f"{attachment.netns} has an interface {attachment.ifname} already"
                 ) from None
             link.add_veth(host, attachment.ifname, namespace, mac=attachment.mac, mtu=mtu)
@@ -47,14 +47,17 @@ def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = F
             link.add_route(name, route, onlink=route.gateway in plan.onlink)
 
 
-def remove(netns_path: str, alias: str) -> None:
-    """Take away the interfaces in a namespace that carry ``alias``; fine where the namespace is gone."""
+def remove(netns_path: str, ifname: str, alias: str) -> None:
+    """Take away the interfaces in a namespace that were made for a sandbox; fine where the namespace is gone.
+
+    These carry ``alias``, or are ``ifname`` where a daemon was killed before it could set that.
+    """
     if not netns_path:
         return
     try:
         with netns.entered(netns_path), links.links() as link:
             for state in link.states():
-                if state.alias == alias:
+                if state.ours and (state.alias == alias or (not state.alias and state.name == ifname)):
                     link.delete(state.name)
     except NamespaceGone:
         return

@@ -23,6 +23,4 @@ class MacvlanBinding(NestedBinding):
         self, link: Links, vif: VIF, attachment: Attachment, parent: str, namespace: int, mtu: int
     ) -> None:
         """Make the macvlan interface."""
-        link.add_macvlan(
-            attachment.ifname, parent, namespace, mac=attachment.mac, mtu=mtu, alias=attachment.alias
-        )
+        link.add_macvlan(attachment.ifname, parent, namespace, mac=attachment.mac, mtu=mtu)

@@ -24,7 +24,7 @@ class NestedBinding(BindingDriver):
     def add(
         self, link: Links, vif: VIF, attachment: Attachment, parent: str, namespace: int, mtu: int
     ) -> None:
-        """Make the sub-interface of ``parent`` in the namespace, with the attachment's alias."""
+        """Make the sub-interface of ``parent`` in the namespace."""
 
     def parent(self) -> str:
         """The node's interface that carries pods.
@@ -59,7 +59,7 @@ class NestedBinding(BindingDriver):
 
     def disconnect(self, attachment: Attachment) -> None:
         """Take the sub-interface away, if the namespace still has it."""
-        container.remove(attachment.netns, attachment.alias)
+        container.remove(attachment.netns, attachment.ifname, attachment.alias)
 
     def check(self, attachment: Attachment) -> None:
         """Nothing of it is outside the sandbox."""

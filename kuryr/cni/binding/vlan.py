@@ -33,5 +33,4 @@ class VlanBinding(NestedBinding):
             namespace,
             mac=attachment.mac,
             mtu=mtu,
-            alias=attachment.alias,
         )

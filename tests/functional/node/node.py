@@ -119,13 +119,17 @@ class TestNode:
         self.server.start()
 
     def stop(self) -> None:
-        self.server.stop(15)
+        self.server.close()
+        self.plugin.give_up_waiting()
+        self.server.drain(15)
         self.switch.stop()
         self._pool.shutdown()
 
     def restart(self) -> None:
         """As if the daemon had been killed and started again."""
-        self.server.stop(15)
+        self.server.close()
+        self.plugin.give_up_waiting()
+        self.server.drain(15)
         self.switch.stop()
         self.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import threading
 
 import pytest
@@ -327,6 +328,55 @@ def here_namespace() -> str:
     """Name of the namespace that this test runs in."""
     own = os.stat("/proc/thread-self/ns/net").st_ino
     return next(name for name in os.listdir("/run/netns") if os.stat(f"/run/netns/{name}").st_ino == own)
+
+
+STEPS = (
+    "kuryr.cni.binding.container.make_veth",
+    "kuryr.net.links.Links.add_veth",
+    "kuryr.net.links.Links.set_up",
+    "kuryr.net.switch.Switch.add_port",
+    "kuryr.cni.binding.container.configure",
+    "kuryr.net.links.Links.add_address",
+    "kuryr.net.links.Links.add_route",
+    "kuryr.net.switch.Switch.wait_for",
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_nothing_is_left(
+    node: TestNode, sandbox: str, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    """The thread ends as if the process had, with no chance to tidy up; then comes a new daemon, and DEL or ADD."""
+    node.put(kuryrport("uid-1", ovs_vif()))
+    node.switch.require()
+    module, _, name = step.rpartition(".")
+    owner = pkgutil.resolve_name(module)
+    real = getattr(owner, name)
+
+    def killed(*arguments: object, **more: object) -> object:
+        if after:
+            real(*arguments, **more)
+        raise SystemExit
+
+    if name == "wait_for":
+        node.timeout = 0.1
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(OSError, match="without an answer"):
+            node.call("ADD", "c1", sandbox)
+    node.timeout = 10
+    node.restart()
+    assert node.call("DEL", "c1", sandbox).code == 0
+    assert node.ovs.ports() == set()
+    assert not here(TAP)
+    assert "eth0" not in namespaces.run(sandbox, "ip", "link")
+    with namespaces.namespace("new") as new:
+        assert node.attach("c2", new).code == 0
+        assert node.call("DEL", "c2", new).code == 0
+    assert node.ovs.ports() == set()
+    assert not here(TAP)
 
 
 def test_the_database_comes_back(node: TestNode, sandbox: str) -> None:

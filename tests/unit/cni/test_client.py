@@ -111,7 +111,8 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
     made = Listener(tmp_path / "run" / "daemon.sock")
     made.server.start()
     yield made
-    made.server.stop(5)
+    made.server.close()
+    made.server.drain(5)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask the daemon")
