@@ -105,7 +105,11 @@ def unpack_debian() -> None:
     for directory in (lists / "lists" / "partial", lists / "archives" / "partial", debs, _unpacked_stamps()):
         directory.mkdir(parents=True, exist_ok=True)
     apt = [f"-oDir::State::Lists={lists / 'lists'}", f"-oDir::Cache={lists}", "-oAPT::Sandbox::User=root"]
-    shell.run(["apt-get", *apt, "-qq", "update"])
+    try:
+        shell.run(["apt-get", *apt, "-qq", "update"])
+    except shell.CommandError as error:
+        # A source of somebody else's that is gone is no obstacle; Debian's own shows in what follows.
+        note(f"going on after: {error}")
     known = _archive_versions(packages, apt)
     wanted = {}
     for package in packages:

@@ -54,7 +54,17 @@ def check() -> None:
     """Raises MissingError that names every precondition which does not hold."""
     root()
     found: list[str] = []
-    for each in (_tools, _namespaces, _memory, _disk, ports_in_use, _addresses, _octavia_link, _sources):
+    for each in (
+        _tools,
+        _named_directory,
+        _namespaces,
+        _memory,
+        _disk,
+        ports_in_use,
+        _addresses,
+        _octavia_link,
+        _sources,
+    ):
         found += each()
     if found:
         raise MissingError("\n".join(f"- {line}" for line in found))
@@ -74,6 +84,13 @@ def missing_tools(wanted: Mapping[str, str], which: Callable[[str], str | None])
         for tool, package in wanted.items()
         if which(tool) is None
     ]
+
+
+def _named_directory() -> list[str]:
+    named = paths.user_programs()
+    if named is None or named.is_dir():
+        return []
+    return [f"KURYR_DEVCLOUD_BIN names {named}, which is no directory"]
 
 
 def _namespaces() -> list[str]:
