@@ -29,10 +29,11 @@ from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import DriverContext
 from kuryr.errors import Retry
 from kuryr.handlers.base import Context
+from kuryr.handlers.decision import LEASE as DECISION
 from kuryr.k8s.client import Client
 from kuryr.k8s.events import EventRecorder
 from kuryr.k8s.informer import Informer
-from kuryr.k8s.lease import LeaseElector
+from kuryr.k8s.lease import LEASES, LeaseElector
 from kuryr.k8s.settings import settings_from_conf
 from kuryr.k8s.store import Store
 from kuryr.objects.kuryrport import VIF_IDS, used_vif_ids
@@ -102,7 +103,17 @@ class Controller:
         resources = {KURYRPORTS, *(handler.resource for handler in handlers.values())}
         for handler in handlers.values():
             resources |= set(handler.watches())
-        informers = {resource: Informer(client, resource) for resource in resources}
+        # Of the Leases only one is looked at, and only where Leases may be read.
+        resources.discard(LEASES)
+        informers: dict[Resource[Any], Informer[Any]] = {
+            resource: Informer(client, resource) for resource in resources
+        }
+        informers[LEASES] = Informer(
+            client,
+            LEASES,
+            namespace=conf.kubernetes.lease_namespace,
+            field_selector=f"metadata.name={DECISION}",
+        )
         stores.update({resource: informer.store for resource, informer in informers.items()})
         stores[KURYRPORTS].add_index(VIF_IDS, used_vif_ids)
         self._informers = informers

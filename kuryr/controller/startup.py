@@ -32,7 +32,8 @@ from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES, PODS, Resourc
 LOG = logging.getLogger(__name__)
 
 HANDLERS = "kuryr.handlers"
-NODE_HANDLER = "node"
+ALWAYS = ("node", "vif_pool", "adoption")
+"""Handlers that run whatever [kubernetes] enabled_handlers says: options and decisions elsewhere tell what they do."""
 EXTENSIONS = ("binding", "security-group")
 BINDING_ROLES = frozenset({"admin", "service"})
 RIGHTS: list[tuple[str, Resource[Any], str]] = (
@@ -48,18 +49,15 @@ LEASE_RIGHTS = ("get", "list", "watch", "create", "patch")
 
 
 def handler_classes(conf: cfg.ConfigOpts) -> dict[str, type[Handler]]:
-    """The handlers that run, by name. The handler of the nodes' own ports does, whatever the list says.
+    """The handlers that run, by name: those of the list, and those that always do.
 
     :raises ConfigurationError: naming every handler that cannot be used.
     """
     option = "[kubernetes] enabled_handlers"
     names = list(conf.kubernetes.enabled_handlers)
     problems = [f"{option}: {name!r} stands more than once." for name in duplicates(names)]
-    if NODE_HANDLER not in names:
-        # It also removes the ports where they are switched off.
-        names.append(NODE_HANDLER)
     classes: dict[str, type[Handler]] = {}
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys([*names, *ALWAYS]):
         try:
             classes[name] = load_class(HANDLERS, name, option, Handler)
         except ConfigurationError as error:

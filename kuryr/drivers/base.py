@@ -39,9 +39,11 @@ from kuryr.drivers.types import (
     Stock,
     VIFRequest,
 )
+from kuryr.errors import Terminal
 from kuryr.objects.core import Node, Pod
 from kuryr.objects.meta import KubernetesObject
 from kuryr.objects.resources import Resource
+from kuryr.objects.vif import VIF
 
 if TYPE_CHECKING:
     from kuryr.drivers.inventory import Snapshot
@@ -205,6 +207,14 @@ class PodVIFDriver(Driver):
         queries, never one call a VIF."""
         return True
 
+    def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
+        """Mark a VIF that the original made as this cluster's, without a change to its traffic; what it has.
+
+        :raises WaitFor: while calls are under way; called again until it returns.
+        :raises Terminal: where the cloud does not have it any more, or the driver cannot.
+        """
+        raise Terminal(f"{type(self).__name__} cannot adopt VIFs", reason="NotAdoptable")
+
 
 class VIFPoolDriver(PodVIFDriver):
     """Ready VIFs in front of a :class:`PodVIFDriver`; asked instead of it, with the same contract.
@@ -220,6 +230,10 @@ class VIFPoolDriver(PodVIFDriver):
     def __init__(self, context: DriverContext, vif_driver: PodVIFDriver) -> None:
         super().__init__(context)
         self.vif_driver = vif_driver
+
+    def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
+        """As the VIF driver does: what the original made is never kept in a pool."""
+        return self.vif_driver.adopt(owner, ifname, vif, project_id)
 
     def vif_driver_name(self, node: str) -> str:
         """Name of the pod_vif driver that VIFs of pods on that node are made by, where nothing else says so."""

@@ -9,13 +9,17 @@ from typing import Any
 from kuryr.drivers.types import Affected
 from kuryr.errors import Terminal, WaitFor
 from kuryr.handlers.base import Context, Handler
+from kuryr.handlers.decision import undecided
 from kuryr.k8s.errors import Conflict, NotFound
+from kuryr.k8s.lease import LEASES
 from kuryr.objects.core import Node
 from kuryr.objects.kuryrport import FINALIZER, NODE_LABEL, KuryrPort, RouteStatus
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import KURYRPORTS, NODES, Resource
 
 PREFIX = "kuryr-node."
+RECHECK_UNDECIDED = 60.0
+"""Seconds between two looks whether anything of the original's is left, where nobody decided to adopt it."""
 
 
 def kuryrport_key(namespace: str, node_name: str) -> Key:
@@ -72,8 +76,8 @@ class NodeHandler(Handler):
     resource = NODES
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
-        """A node's KuryrPort matters to the node."""
-        return {KURYRPORTS: _node_of}
+        """A node's KuryrPort matters to the node, the decision to adopt to all nodes."""
+        return {KURYRPORTS: _node_of, LEASES: lambda lease: self.context.stores[NODES].keys()}
 
     def shard_key(self, key: Key) -> str:
         """All nodes are in one shard."""
@@ -97,6 +101,9 @@ class NodeHandler(Handler):
                 if node is None or not wanted or port.spec.pod_uid != node.metadata.uid:
                     self.context.client.delete(KURYRPORTS, port_key, uid=port.metadata.uid)
             elif port is None and node is not None and wanted:
+                if undecided(self.context.stores, namespace):
+                    # The original has no such ports, and its nodes reach their pods in another way.
+                    return RECHECK_UNDECIDED
                 self.context.client.create(KURYRPORTS, namespace, kuryrport_for(node, namespace))
         except NotFound:
             return None

@@ -4,21 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kuryr.drivers.types import Affected
 from kuryr.errors import Terminal
 from kuryr.handlers.base import Handler
+from kuryr.k8s.apply import remove_finalizer
 from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.objects.core import Pod
 from kuryr.objects.kuryrport import FINALIZER, NODE_LABEL, KuryrPort
 from kuryr.objects.meta import Key, KubernetesObject
+from kuryr.objects.original import POD_FINALIZER, held
 from kuryr.objects.resources import KURYRPORTS, PODS, Resource
+
+if TYPE_CHECKING:
+    from kuryr.k8s.client import Client
 
 
 def needs_port(pod: Pod) -> bool:
-    """Whether the pod uses the pod network now: scheduled, not on the host's network, not completed."""
-    return bool(pod.spec.node_name) and not pod.spec.host_network and not pod.completed
+    """Whether the pod uses the pod network now: scheduled, not on the host's network, neither completed nor ended."""
+    return bool(pod.spec.node_name) and not pod.spec.host_network and not (pod.completed or pod.ended)
 
 
 def kuryrport_for(pod: Pod) -> dict[str, Any]:
@@ -48,8 +53,21 @@ def kuryrport_for(pod: Pod) -> dict[str, Any]:
     }
 
 
+def release_pod(client: Client, pod: Pod) -> None:
+    """Take the original's finalizer off a pod."""
+    patch = remove_finalizer(pod, POD_FINALIZER)
+    if patch is None:
+        return
+    patch["metadata"]["uid"] = pod.metadata.uid
+    try:
+        client.merge_patch(PODS, pod.key, patch)
+    except (NotFound, Conflict):
+        # Gone, or changed since the store saw it: the store will tell.
+        return
+
+
 class VIFHandler(Handler):
-    """Creates and deletes KuryrPorts; never touches the pod."""
+    """Creates and deletes KuryrPorts; of the pod it touches nothing but the original's finalizer."""
 
     resource = PODS
 
@@ -70,6 +88,9 @@ class VIFHandler(Handler):
         if pod is None or not needs_port(pod) or (port is not None and port.spec.pod_uid != pod.metadata.uid):
             if port is not None and not port.deleting:
                 self._delete(key, port)
+            elif pod is not None and (pod.completed or pod.ended) and held(pod) and not _owns(pod, port):
+                # Its ports are released, and nobody else would let it go.
+                release_pod(self.context.client, pod)
         elif port is None and not pod.deleting:
             self._create(key, pod)
         return None
@@ -88,6 +109,10 @@ class VIFHandler(Handler):
         except (NotFound, Conflict):
             # Gone, or another of the same name by now: the store will tell.
             return
+
+
+def _owns(pod: Pod, port: KuryrPort | None) -> bool:
+    return port is not None and port.spec.pod_uid == pod.metadata.uid
 
 
 def _pod_of(port: KubernetesObject) -> Iterable[Key]:

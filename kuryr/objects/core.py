@@ -51,6 +51,12 @@ class Pod(KubernetesObject, kw_only=True):
         return self.status.phase in ("Succeeded", "Failed")
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing but finalizers keeps it: its containers are gone, or nobody waits for them any more."""
+        meta = self.metadata
+        return self.deleting and meta.deletion_grace_period_seconds == 0 and bool(meta.finalizers)
+
+    @property
     def static(self) -> bool:
         """Whether this is the mirror of a pod that a kubelet reads from a file (its sandbox knows another UID)."""
         return "kubernetes.io/config.mirror" in self.metadata.annotations

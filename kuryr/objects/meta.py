@@ -27,6 +27,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", omit_defaults=True):
     generation: int = 0
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     finalizers: list[str] = []

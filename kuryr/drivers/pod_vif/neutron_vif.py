@@ -15,9 +15,13 @@ from kuryr.cloud.networks import SubnetInfo
 from kuryr.cloud.ports import FixedIP, Port, PortRequest
 from kuryr.drivers.base import Allocation, Choice, DriverContext, Owner, PodVIFDriver, Release, VIFRequest
 from kuryr.drivers.pod_vif.translate import UnusablePort, vif_of
-from kuryr.errors import CloudNotFound, CloudThrottled, CloudUnavailable, WaitFor
+from kuryr.errors import CloudNotFound, CloudThrottled, CloudUnavailable, Terminal, WaitFor
+from kuryr.objects.vif import VIF
 
 LOG = logging.getLogger(__name__)
+
+ADOPTION = "adoption"
+"""Whose turn the calls of an adoption take: one among all namespaces."""
 
 DEVICE_OWNERS = {"Pod": identity.POD, "Node": identity.NODE}
 
@@ -218,6 +222,35 @@ class NeutronVIF(PodVIFDriver):
             ),
         )
         self._calls.forget(call)
+
+    def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
+        """Write the port's identity, as a creating call would have; nothing that a backend acts on changes."""
+        call = ("adopt", vif.id)
+        try:
+            port = self._calls.run(
+                call,
+                lambda: self.context.ports.update(
+                    vif.id,
+                    project_id=project_id or None,
+                    share=ADOPTION,
+                    device_id=owner.uid,
+                    description=self._description(owner, ifname),
+                ),
+            )
+        except CloudNotFound as error:
+            raise Terminal(
+                f"interface {ifname} of {owner.key}: Neutron has no port {vif.id} any more, so the pod has no "
+                "network: delete the pod, that another takes its place",
+                reason="PortMissing",
+            ) from error
+        self._calls.forget(call)
+        return Allocation(
+            vif=vif,
+            project_id=port.project_id,
+            security_groups=tuple(sorted(port.security_groups)),
+            subnet_ids=tuple(ip.subnet_id for ip in port.fixed_ips),
+            reason="",
+        )
 
 
 def _done(port: Port) -> Future[Port]:
