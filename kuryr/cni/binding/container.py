@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from kuryr.cni.addressing import Plan
 from kuryr.cni.attachments import Attachment
 from kuryr.net import links, netns, offload
@@ -44,7 +46,9 @@ def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = F
         for address in plan.addresses:
             link.add_address(name, address.cidr)
         for route in plan.routes:
-            link.add_route(name, route, onlink=route.gateway in plan.onlink)
+            # Two subnets may name the same destination, or a host route the subnet itself: the first stays.
+            with suppress(AlreadyThere):
+                link.add_route(name, route, onlink=route.gateway in plan.onlink)
 
 
 def remove(netns_path: str, ifname: str, alias: str) -> None:
