@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except preflight.MissingError as missing:
         print(f"cannot start:\n{missing}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has gone: `make logs | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (steps.StepError, teardown.TeardownError, shell.CommandError, OSError) as error:
         print(f"failed: {error}\nlogs: {paths.LOGS}", file=sys.stderr)
         return 1
