@@ -36,7 +36,7 @@ Sections = Mapping[str, Mapping[str, str]]
 def steps() -> list[Step]:
     """What installs and starts Kuryr; the nodes become Ready at the end of it."""
     todo = [
-        Step("kuryr environment", make_environment, done=lambda: _marker().exists()),
+        Step("kuryr environment", make_environment),
         Step("kuryr accounts", apply_manifests, after=("kube-controllers",)),
         Step("kuryr configuration", write_configuration, after=("kuryr accounts", "openstack")),
         Step(CONTROLLER, start_controller, after=("kuryr environment", "kuryr configuration")),
@@ -73,24 +73,31 @@ def daemon_name(node: Node) -> str:
 
 
 def environment() -> Path:
-    """The virtual environment that holds this checkout (editable), for its present requirements."""
-    parts = [str(paths.SOURCE), sys.version]
-    for file in (_REQUIREMENTS, paths.SOURCE / "setup.cfg", _PLUGINS / "setup.cfg"):
-        parts.append(file.read_text() if file.exists() else "")
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    return paths.CACHE / f"kuryr-venv-{digest}"
+    """The virtual environment in use: it holds this checkout, editable."""
+    return paths.STATE / "kuryr-venv"
 
 
 def make_environment() -> None:
-    """Make the virtual environment: the locked requirements, this checkout and its example plugins."""
-    directory = environment()
-    run([sys.executable, "-m", "venv", "--clear", str(directory)])
+    """Bring the environment up to the checkout's present requirements and entry points."""
+    directory = _cached_environment()
     pip = [str(directory / "bin" / "pip"), "--disable-pip-version-check", "--quiet", "install"]
-    run([*pip, "--require-hashes", "-r", str(_REQUIREMENTS)], timeout=900)
-    run([*pip, "--no-deps", "--editable", str(paths.SOURCE)])
-    if _has_plugins():
-        run([*pip, "--no-deps", "--editable", str(_PLUGINS)])
-    _marker().touch()
+    complete = directory / "complete"
+    if not complete.exists():
+        run([sys.executable, "-m", "venv", "--clear", str(directory)])
+        run([*pip, "--require-hashes", "-r", str(_REQUIREMENTS)], timeout=900)
+        complete.touch()
+    # An editable installation follows the code, but not the entry points.
+    installed = directory / "installed"
+    if not installed.exists() or installed.read_text() != _entry_points():
+        projects = [paths.SOURCE, *([_PLUGINS] if _has_plugins() else [])]
+        run([*pip, "--no-deps", *(f"--editable={project}" for project in projects)])
+        installed.write_text(_entry_points())
+    link = environment()
+    if not (link.is_symlink() and link.readlink() == directory):
+        temporary = link.with_name(link.name + ".new")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(directory)
+        temporary.rename(link)
 
 
 def apply_manifests() -> None:
@@ -262,7 +269,9 @@ def _start_record(name: str) -> Path:
 
 
 def _identity(configuration: Path) -> str:
-    return hashlib.sha256(f"{environment()}\0{configuration.read_text()}".encode()).hexdigest()
+    installed = (environment() / "installed").read_text()
+    parts = (str(environment().resolve()), installed, configuration.read_text())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _answers_ready(host: str, port: int) -> bool:
@@ -290,8 +299,14 @@ def _has_plugins() -> bool:
     return (_PLUGINS / "setup.cfg").exists()
 
 
-def _marker() -> Path:
-    return environment() / "complete"
+def _cached_environment() -> Path:
+    parts = (str(paths.SOURCE), sys.version, _REQUIREMENTS.read_text())
+    return paths.CACHE / f"kuryr-venv-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
+
+
+def _entry_points() -> str:
+    files = (paths.SOURCE / "setup.cfg", _PLUGINS / "setup.cfg")
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.exists())).hexdigest()
 
 
 def _api_server(account: str) -> Mapping[str, str]:
