@@ -19,7 +19,7 @@ Common to all kinds:
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -227,9 +227,14 @@ class VIFPoolDriver(PodVIFDriver):
     supported_vif_drivers: ClassVar[frozenset[str] | None] = None
     """Names of pod_vif drivers that the pool can keep VIFs of; None: any."""
 
+    keeps_vifs: ClassVar[bool] = False
+    """Whether there is ever anything ready."""
+
     def __init__(self, context: DriverContext, vif_driver: PodVIFDriver) -> None:
         super().__init__(context)
         self.vif_driver = vif_driver
+        self.serves: Callable[[str], bool] = lambda node: True
+        """Whether VIFs are to be kept ready for a node, by its name."""
 
     def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
         """As the VIF driver does: what the original made is never kept in a pool."""

@@ -102,7 +102,8 @@ class VIFRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     """A VIF that is there, and how it was chosen. ``reported_by``: who tells that it is up (node or controller).
 
-    ``pool`` names the pool that it came from, where it did.
+    ``pool`` names the pool that it came from, where it did, ``driver`` the pod_vif driver that made it, where that was
+    written down.
     """
 
     vif: VIF
@@ -112,6 +113,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     reported_by: str = "node"
     pool: str = ""
+    driver: str = ""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

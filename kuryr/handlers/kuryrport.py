@@ -343,6 +343,7 @@ def _allocation(entry: VIFStatus) -> Allocation:
         reason=entry.choice,
         reported_by=entry.reported_by,
         pool=entry.pool,
+        driver=entry.driver,
     )
 
 

@@ -75,6 +75,10 @@ class NodeStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     addresses: list[NodeAddress] = []
 
 
+POD_VIF_LABEL = "pod_vif"
+"""Label of a node: the name of the pod_vif driver there, where nodes differ ([vif_pool] vif_pool_mapping)."""
+
+
 class Node(KubernetesObject, kw_only=True):
     """A node."""
 
