@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -46,6 +47,9 @@ OVS_OPTS = [
         help="Connection to Open vSwitch's database (an option of os-vif, whose default is tcp:127.0.0.1:6640).",
     ),
 ]
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a busy thread keeps the interpreter from another (Python's default is ten times as long)."""
 
 SILENCE = 120.0
 """Seconds without a word of the API after which the daemon says that it is cut off."""
@@ -133,6 +137,9 @@ class Daemon:
 
         :raises ConfigurationError: where the socket cannot be had.
         """
+        # A request gives up the interpreter at every netlink message; it must not wait long for it while the copy of
+        # the switch's database is being brought up to date, which is plain Python.
+        sys.setswitchinterval(SWITCH_INTERVAL)
         self._switch.start()
         self._informer.start()
         self._reporter.start()
