@@ -46,7 +46,7 @@ COMPONENT = "kuryr-controller"
 SHARD = "kuryr-controller-0"
 PAUSE = 2.0
 """Seconds between two tries to reach the API server at start."""
-RECHECK = 15.0
+RECHECK = 5.0
 """Seconds between two checks of what was found wrong at start."""
 
 
