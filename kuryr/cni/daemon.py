@@ -111,6 +111,7 @@ class Daemon:
             self._reporter,
             Settings(
                 timeout=lambda: float(conf.cni_daemon.vif_annotation_timeout),
+                workers=conf.cni_daemon.worker_num,
                 netns_path=lambda path: netns_path(conf, path),
             ),
             pod_uid=self._pod_uid,

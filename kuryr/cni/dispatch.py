@@ -50,7 +50,7 @@ class Dispatcher:
         code = int(error.code) if error is not None else 0
         self._metrics.request(command, code, seconds)
         self._count(command, error)
-        subject = f"{environment.get('CNI_CONTAINERID', '')} {environment.get('CNI_ARGS', '')}"
+        subject = _subject(request)
         if error is not None:
             version = request.version if request is not None else protocol.requested_version(netconf)
             stdout = error.document(version)
@@ -61,7 +61,9 @@ class Dispatcher:
             self._metrics.stages(stages.seconds)
             LOG.info("ADD %s: %s", subject, stages)
         else:
-            LOG.debug("%s %s: %s", command, subject, stages)
+            LOG.log(
+                logging.INFO if command == "DEL" else logging.DEBUG, "%s %s: %s", command, subject, stages
+            )
         stderr = b""
         if request is not None and request.timings:
             stderr = json.dumps({"kuryr_timings": stages.seconds, "command": command}).encode() + b"\n"
@@ -91,3 +93,11 @@ class Dispatcher:
                 document = {"cniVersion": request.version, "supportedVersions": supported}
                 return json.dumps(document).encode() + b"\n"
         return b""
+
+
+def _subject(request: Request | None) -> str:
+    """Whose request it is, for the log: the pod and the beginning of the container's id, as crictl shows it."""
+    if request is None:
+        return ""
+    namespace, name = request.args.get("K8S_POD_NAMESPACE", ""), request.args.get("K8S_POD_NAME", "")
+    return f"{namespace}/{name} ({request.container_id[:13]})"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,10 +53,12 @@ class Settings:
     """``timeout``: seconds for each of the two waits of ADD, as [cni_daemon] vif_annotation_timeout gives it now.
 
     ``deadline``: seconds for a whole ADD. The kubelet gives up after 240 and then names no cause.
+    ``workers``: how many requests plug or unplug at a time; those that wait do not count.
     """
 
     timeout: Callable[[], float]
     deadline: float = 200.0
+    workers: int = 30
     netns_path: Callable[[str], str] = field(default=lambda path: path)
 
 
@@ -87,6 +90,7 @@ class Plugin:
         self._serving = serving
         self._ports = KeyedLocks()
         self._containers = KeyedLocks()
+        self._workers = threading.Semaphore(settings.workers)
         self._additions = Additions(self._wake)
 
     def _wake(self) -> None:
@@ -132,7 +136,11 @@ class Plugin:
         bound = self._prepare(request, pod, uid, kuryrport)
         try:
             for i, entry in enumerate(bound):
-                with self._containers.held(request.container_id), self._ports.held(entry.vif.id):
+                with (
+                    self._containers.held(request.container_id),
+                    self._ports.held(entry.vif.id),
+                    self._workers,
+                ):
                     _raise_if_cancelled(addition)
                     made = entry.driver.connect(entry.vif, entry.attachment, entry.plan, stages)
                     bound[i] = Bound(entry.name, entry.vif, entry.attachment, entry.plan, entry.driver, made)
@@ -221,7 +229,7 @@ class Plugin:
         driver = self._drivers.get(attachment.vif)
         if driver is None:
             raise BindingError(f"no binding driver for {attachment.vif}, which plugged {attachment.device}")
-        with self._containers.held(attachment.container), self._ports.held(attachment.port):
+        with self._containers.held(attachment.container), self._ports.held(attachment.port), self._workers:
             driver.disconnect(attachment)
 
     def delete(self, request: Request) -> None:

@@ -96,6 +96,7 @@ class TestNode:
         self.ovs = ovs
         self.path = str(directory / "daemon.sock")
         self.timeout = 10.0
+        self.uid_by_api = "asked"
         self.heard = Heard()
         self.store: Store[KuryrPort] = Store()
         self.kuryrports = KuryrPorts(self.store)
@@ -111,7 +112,7 @@ class TestNode:
             self.kuryrports,
             self.heard,
             Settings(timeout=lambda: self.timeout),
-            pod_uid=lambda key: "asked",
+            pod_uid=lambda key: self.uid_by_api,
             serving=lambda: None,
         )
         self.metrics = Metrics()

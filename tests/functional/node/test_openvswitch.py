@@ -160,6 +160,11 @@ def test_a_static_pods_uid_is_not_looked_at(node: TestNode, sandbox: str) -> Non
     assert node.attach("c1", sandbox, "uid-of-the-file").code == 0
 
 
+def test_a_runtime_that_does_not_tell_the_uid(node: TestNode, sandbox: str) -> None:
+    node.put(kuryrport(node.uid_by_api, ovs_vif()))
+    assert node.attach("c1", sandbox, "").code == 0
+
+
 def test_add_waits_for_the_kuryrport(node: TestNode, sandbox: str) -> None:
     pending = node.begin("ADD", "c1", sandbox)
     node.put(kuryrport("uid-1"))
