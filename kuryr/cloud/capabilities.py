@@ -95,6 +95,7 @@ def check_port_rights(project: ProjectCloud, network_id: str, host: str = "kuryr
     """Find out whether the user may create bound ports on a network, without making one. Blocks.
 
     Neutron looks at rights before it looks for security groups, and this request names one that is not there.
+    A process that stands by may ask too: nothing is left of it.
 
     :raises CloudForbidden: where a right is missing; names the rule of Neutron's policy.
     :raises CloudNotFound: where there is no such network.
@@ -108,14 +109,21 @@ def check_port_rights(project: ProjectCloud, network_id: str, host: str = "kuryr
     }
     try:
         made = project.request(
-            "POST", "/v2.0/ports", operation="create port", type=_MadePort, body={"port": body}
+            "POST",
+            "/v2.0/ports",
+            operation="create port",
+            type=_MadePort,
+            body={"port": body},
+            fenced=False,
         ).port
     except CloudNotFound as error:
         if error.reason != "SecurityGroupNotFound":
             raise
         return
     # A cloud that does not know security groups made the port.
-    project.request("DELETE", f"/v2.0/ports/{made.id}", operation="delete port", type=type(None))
+    project.request(
+        "DELETE", f"/v2.0/ports/{made.id}", operation="delete port", type=type(None), fenced=False
+    )
 
 
 def quotas(project: ProjectCloud, *, details: bool) -> dict[str, Quota]:

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import requests
@@ -26,6 +26,9 @@ from kuryr import errors
 from kuryr.cloud import rest
 from kuryr.cloud.limits import Limiter
 from kuryr.objects.codec import decoder
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 T = TypeVar("T")
 
@@ -137,6 +140,19 @@ class Cloud:
             )
         return session
 
+    def region(self, plugin: BaseIdentityPlugin) -> dict[str, Any]:
+        """What openstacksdk needs to know to work in this region with these credentials, from this thread."""
+        section = self._conf[GROUP]
+        http = requests.Session()
+        self._sessions.add(http)
+        return {
+            "session": _FencedSession(self, plugin, http),
+            "name": "kuryr",
+            "region_name": section.region_name,
+            "interface": section.endpoint_type,
+            "app_name": "kuryr",
+        }
+
     def endpoint(self, access: AccessInfo) -> str:
         """Neutron's endpoint in the catalog that came with a token, without version.
 
@@ -215,6 +231,31 @@ class Cloud:
         return plugin
 
 
+class _FencedSession(Session):  # type: ignore[misc]
+    """A session whose changing calls pass the cloud's fence; Keystone's are sent without authentication, and do not."""
+
+    def __init__(self, cloud: Cloud, plugin: BaseIdentityPlugin, http: requests.Session) -> None:
+        shared = cloud.session()
+        super().__init__(
+            auth=plugin,
+            session=http,
+            verify=shared.verify,
+            cert=shared.cert,
+            timeout=cloud.timeout,
+        )
+        self._cloud = cloud
+
+    def request(self, url: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        """As keystoneauth has it."""
+        if (
+            method not in ("GET", "HEAD")
+            and kwargs.get("authenticated") is not False
+            and self._cloud.fence is not None
+        ):
+            self._cloud.fence()
+        return super().request(url, method, *args, **kwargs)
+
+
 class ProjectCloud:
     """Calls within one project. Made by :meth:`Cloud.project`."""
 
@@ -227,6 +268,7 @@ class ProjectCloud:
         self._refusal: errors.CloudError | None = None
         self._attempts = 0
         self._renewal = threading.Lock()
+        self._connections = threading.local()
 
     @property
     def known_project_id(self) -> str | None:
@@ -246,6 +288,23 @@ class ProjectCloud:
         if self._plugin is None:
             self._plugin = self._cloud.plugin_for(self._project_id or "")
         return self._plugin
+
+    @property
+    def connection(self) -> Connection:
+        """openstacksdk's way into this project, for drivers that speak it; one for each thread, made when first asked for.
+
+        It shares the token, TLS files, time-out, region and interface of [neutron], and the fence. It does not pass
+        the :class:`~kuryr.cloud.limits.Limiter`: its calls block, raise openstacksdk's errors, and belong in a
+        function given to ``cloud.limiter.submit``. Importing openstacksdk costs some 16 MB of memory.
+        """
+        connection: Connection | None = getattr(self._connections, "connection", None)
+        if connection is None:
+            from openstack.config.cloud_region import from_session
+            from openstack.connection import Connection
+
+            connection = Connection(config=from_session(**self._cloud.region(self.plugin)))
+            self._connections.connection = connection
+        return connection
 
     def authenticate(self) -> AccessInfo:
         """A token that is valid now, with its roles and catalog. Asks Keystone where there is none.
@@ -296,16 +355,18 @@ class ProjectCloud:
         body: Any = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        fenced: bool = True,
     ) -> T:
         """One call to Neutron; blocks until it is answered.
 
         :param path: such as ``/v2.0/ports``.
         :param operation: a verb and what it acts on, for messages and metrics: ``create port``.
         :param type: what the body of the answer is decoded to; an empty body is null.
+        :param fenced: whether a call that changes something passes :attr:`Cloud.fence`.
         :raises CloudError: one of its subclasses, for every answer but a success.
         """
         # Here, not where the call was queued: its turn may come long after.
-        if method != "GET" and self._cloud.fence is not None:
+        if fenced and method != "GET" and self._cloud.fence is not None:
             self._cloud.fence()
         data = msgspec.json.encode(body) if body is not None else None
         access = self.authenticate()

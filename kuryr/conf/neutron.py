@@ -7,6 +7,7 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("neutron", title="Credentials for OpenStack")
+"""For the sample alone: a group that is registered gathers the options of its auth_type, so each gets one of its own."""
 
 OPTS = [
     cfg.StrOpt("region_name", help="Region of the catalog. Needed where the catalog has several."),
@@ -34,11 +35,12 @@ LIMITS_OPTS = [
 
 def register(conf: cfg.ConfigOpts) -> None:
     """Register [neutron] with keystoneauth's options, and [cloud_limits]."""
-    conf.register_group(GROUP)
-    conf.register_opts(OPTS, group=GROUP)
-    loading.register_auth_conf_options(conf, GROUP.name)
-    loading.register_session_conf_options(conf, GROUP.name)
-    conf.set_default("timeout", 60, group=GROUP.name)
+    group = cfg.OptGroup(GROUP.name, title=GROUP.title)
+    conf.register_group(group)
+    conf.register_opts(OPTS, group=group)
+    loading.register_auth_conf_options(conf, group.name)
+    loading.register_session_conf_options(conf, group.name)
+    conf.set_default("timeout", 60, group=group.name)
     conf.register_group(LIMITS_GROUP)
     conf.register_opts(LIMITS_OPTS, group=LIMITS_GROUP)
 

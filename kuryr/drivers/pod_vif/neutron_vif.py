@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Hashable, Iterable, Sequence
@@ -11,11 +12,12 @@ from functools import partial
 
 from kuryr.cloud import identity
 from kuryr.cloud.calls import CallBook
+from kuryr.cloud.capabilities import check_port_rights
 from kuryr.cloud.networks import SubnetInfo
 from kuryr.cloud.ports import FixedIP, Port, PortRequest
 from kuryr.drivers.base import Allocation, Choice, DriverContext, Owner, PodVIFDriver, Release, VIFRequest
 from kuryr.drivers.pod_vif.translate import UnusablePort, vif_of
-from kuryr.errors import CloudNotFound, CloudThrottled, CloudUnavailable, Terminal, WaitFor
+from kuryr.errors import CloudForbidden, CloudNotFound, CloudThrottled, CloudUnavailable, Terminal, WaitFor
 from kuryr.objects.vif import VIF
 
 LOG = logging.getLogger(__name__)
@@ -41,8 +43,21 @@ class NeutronVIF(PodVIFDriver):
         self._doubtful: set[Hashable] = set()
 
     def validate(self) -> Iterable[str]:
-        """Tell where the user cannot bind ports to hosts."""
-        return ()
+        """Tell where the user may not make ports, or not bind them to hosts, on the network of [neutron_defaults] pod_subnet."""
+        conf = self.context.conf.neutron_defaults
+        networks: set[str] = set()
+        for subnet_id in conf.pod_subnet:
+            # The driver of subnets tells of one that does not exist.
+            with contextlib.suppress(CloudNotFound):
+                networks.add(self.context.subnets.get(subnet_id).result().network_id)
+        for network_id in sorted(networks):
+            try:
+                check_port_rights(self.context.cloud.project(conf.project or None), network_id)
+            except CloudForbidden as error:
+                yield (
+                    f"Neutron: ports cannot be made and bound to hosts on network {network_id}: {error}. "
+                    "The user of [neutron] needs the role 'service' (or admin) in the project."
+                )
 
     def start(self) -> None:
         """List the cluster's ports, so that what an earlier holder made is found again."""

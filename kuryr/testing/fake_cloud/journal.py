@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+HTTP_REFUSED = 400
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -41,7 +42,9 @@ class Journal:
         with self._lock:
             self._calls.append(call)
             self._counts[call.operation] += 1
-            self._writes += call.method in WRITES and call.operation != "authenticate"
+            self._writes += (
+                call.method in WRITES and call.operation != "authenticate" and call.status < HTTP_REFUSED
+            )
 
     def calls(self, operation: str | None = None) -> list[Call]:
         """Calls in the order of their answers; of one operation where it is named."""
@@ -56,7 +59,7 @@ class Journal:
 
     @property
     def writes(self) -> int:
-        """Number of calls that change something (tokens aside), refused ones included."""
+        """Number of calls that changed something (tokens aside), those without an answer included."""
         with self._lock:
             return self._writes
 

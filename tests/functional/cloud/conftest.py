@@ -22,8 +22,6 @@ def configure(path: Path, text: str) -> cfg.ConfigOpts:
     """The options of a file of this text."""
     path.write_text(text)
     conf = cfg.ConfigOpts()
-    # A group keeps the options registered by an earlier test's auth_type, some of them required.
-    neutron.GROUP = cfg.OptGroup("neutron")
     neutron.register(conf)
     neutron_defaults.register(conf)
     conf(["--config-file", str(path)], project="kuryr")

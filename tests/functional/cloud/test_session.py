@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -294,3 +296,42 @@ def test_closing_refuses_calls_and_lets_go_of_those_queued(cloud: Cloud, fake: F
     assert sum(call.cancelled() for call in calls) == 12
     with pytest.raises(errors.CloudUnavailable, match="stopping"):
         ports.create(request).result()
+
+
+def test_openstacksdk_shares_the_token(cloud: Cloud, fake: FakeCloud) -> None:
+    list_networks(cloud)
+    connection = cloud.project().connection
+
+    assert {network.name for network in connection.network.networks()} == {"pods", "pods2", "services"}
+    made = connection.network.create_port(network_id=next(connection.network.networks(name="pods")).id)
+    connection.network.delete_port(made.id)
+
+    assert fake.journal.counts["authenticate"] == 1
+    assert cloud.project().connection is connection
+
+
+def test_openstacksdk_in_another_project_acts_there(cloud: Cloud, fake: FakeCloud) -> None:
+    tenant = fake.keystone.add_project("tenant")
+    fake.keystone.grant(fake.user, tenant.id, "member")
+
+    made = cloud.project(tenant.id).connection.network.create_network(name="theirs")
+
+    assert made.project_id == tenant.id
+
+
+def test_openstacksdk_changes_nothing_beyond_the_fence(cloud: Cloud, fake: FakeCloud) -> None:
+    def fence() -> None:
+        raise errors.Retry("not the holder")
+
+    cloud.fence = fence
+    connection = cloud.project().connection
+    list(connection.network.networks())
+    with pytest.raises(errors.Retry, match="not the holder"):
+        connection.network.create_network(name="late")
+
+    assert "create network" not in fake.journal.counts
+
+
+def test_openstacksdk_is_not_loaded_unless_it_is_asked_for() -> None:
+    program = "import sys, kuryr.cloud.session; sys.exit('openstack' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -6,7 +6,9 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +25,8 @@ from kuryr.objects.core import Pod
 from kuryr.objects.kuryrport import ALLOCATED, KuryrPort
 from kuryr.objects.meta import Condition, Key, KubernetesObject
 from kuryr.objects.resources import KURYRPORTS, NODES, PODS, Resource
-from kuryr.testing.fake_cloud import FakeCloud
+from kuryr.testing.fake_cloud import Call, FakeCloud
+from kuryr.testing.fake_cloud.journal import Call
 from tests.functional.kubernetes import KubernetesApi, free_ports, wait_until
 
 NODE = "node-1"
@@ -292,18 +295,38 @@ class World:
             gate.open()
             self.cloud.knobs.latency(operation, 0.0)
 
+    def calls(self) -> list[Call]:
+        """What the cloud was asked, but for the start's question whether ports may be made (which makes none)."""
+        return [
+            call
+            for call in self.cloud.journal.calls()
+            if call.operation != "create port" or "description" in (call.body or {}).get("port", {})
+        ]
+
     def count(self, operation: str) -> int:
         """How often the cloud was asked to do that."""
-        return self.cloud.journal.counts.get(operation, 0)
+        return sum(call.operation == operation for call in self.calls())
+
+    def writes(self) -> list[str]:
+        """Operations that change something, in the order in which they were asked for."""
+        return [
+            call.operation
+            for call in self.calls()
+            if call.method != "GET" and call.operation != "authenticate"
+        ]
 
 
 def clean(client: Client) -> None:
     """Take away what tests leave in the API and controllers would see, whoever made it."""
-    for resource in (PODS, KURYRPORTS, NODES):
-        for obj in client.list(resource).items:
-            with suppress(NotFound, Conflict):
-                if obj.metadata.finalizers:
-                    client.merge_patch(resource, obj.key, {"metadata": {"finalizers": None}})
-                client.delete(resource, obj.key, grace_period_seconds=0)
+
+    def remove(resource: Resource[Any], obj: KubernetesObject) -> None:
+        with suppress(NotFound, Conflict):
+            if obj.metadata.finalizers:
+                client.merge_patch(resource, obj.key, {"metadata": {"finalizers": None}})
+            client.delete(resource, obj.key, grace_period_seconds=0)
+
+    with ThreadPoolExecutor(4) as threads:
+        for resource in (PODS, KURYRPORTS, NODES):
+            list(threads.map(partial(remove, resource), client.list(resource).items))
     with suppress(NotFound):
         client.delete(LEASES, LEASE)
