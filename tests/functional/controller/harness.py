@@ -26,7 +26,6 @@ from kuryr.objects.kuryrport import ALLOCATED, KuryrPort
 from kuryr.objects.meta import Condition, Key, KubernetesObject
 from kuryr.objects.resources import KURYRPORTS, NODES, PODS, Resource
 from kuryr.testing.fake_cloud import Call, FakeCloud
-from kuryr.testing.fake_cloud.journal import Call
 from tests.functional.kubernetes import KubernetesApi, free_ports, wait_until
 
 NODE = "node-1"
@@ -306,14 +305,6 @@ class World:
     def count(self, operation: str) -> int:
         """How often the cloud was asked to do that."""
         return sum(call.operation == operation for call in self.calls())
-
-    def writes(self) -> list[str]:
-        """Operations that change something, in the order in which they were asked for."""
-        return [
-            call.operation
-            for call in self.calls()
-            if call.method != "GET" and call.operation != "authenticate"
-        ]
 
 
 def clean(client: Client) -> None:
