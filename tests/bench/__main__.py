@@ -27,7 +27,7 @@ from tests.bench import (
     report,
     scale,
 )
-from tests.bench.figures import Figure, Measurement
+from tests.bench.figures import Figure, Measurement, MeasurementError
 from tests.bench.report import RESULTS, Report
 from tests.bench.settings import FULL, QUICK, Bench, Measure
 
@@ -76,6 +76,8 @@ def take(name: str, measure: Measure, bench: Bench) -> Measurement:
     error = ""
     try:
         figures = measure(bench)
+    except MeasurementError as cause:
+        error = str(cause)
     except Exception as cause:
         logging.getLogger(__name__).exception("%s could not be measured", name)
         error = f"{type(cause).__name__}: {cause}"

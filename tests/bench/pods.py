@@ -112,14 +112,18 @@ def namespace(client: Client) -> Iterator[Namespace]:
     """A namespace that is deleted at the end, with all its pods."""
     name = f"bench-{secrets.token_hex(3)}"
     client.create(NAMESPACES, "", {"metadata": {"name": name}})
+    delete = ("delete", "namespace", name, "--wait=true", "--timeout=180s")
     try:
         control_plane.kubectl(
             "wait", "--for=create", "--timeout=60s", f"--namespace={name}", "serviceaccount/default"
         )
         with Stopwatch(client, name) as watch:
             yield Namespace(client, name, watch)
-    finally:
-        control_plane.kubectl("delete", "namespace", name, "--wait=true", "--timeout=180s")
+    except BaseException:
+        # What went wrong matters more than what cannot be tidied up for the same reason.
+        control_plane.kubectl(*delete, check=False)
+        raise
+    control_plane.kubectl(*delete)
 
 
 @contextmanager
