@@ -22,7 +22,8 @@ from kuryr import errors
 T = TypeVar("T")
 
 DEFAULT_MAX: Final = 32
-DEFAULT_START: Final = 8
+DEFAULT_START: Final = 4
+"""Few, since a small Neutron gets less done with more at once; the steps up are large, so that a large one loses little."""
 IDLE_SECONDS: Final = 30.0
 """A worker thread without a call for so long ends."""
 
@@ -122,7 +123,7 @@ class Window:
             self._hold -= 1
         elif self._limit < self._maximum:
             self._steps.append((self._limit, cost))
-            step = max(1, self._limit // 4) if self._fast else 1
+            step = max(1, self._limit // 2) if self._fast else 1
             self._limit = min(self._maximum, self._limit + step)
             self._trying = True
 
