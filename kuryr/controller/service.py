@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cotyledon
@@ -24,6 +25,7 @@ from kuryr.controller import startup
 from kuryr.controller.audit import Audit
 from kuryr.controller.metrics import Metrics
 from kuryr.controller.pipeline import Pipeline
+from kuryr.controller.pools_socket import PoolManager, PoolsSocket
 from kuryr.drivers.inventory import PortInventory
 from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import DriverContext
@@ -38,7 +40,7 @@ from kuryr.k8s.settings import settings_from_conf
 from kuryr.k8s.store import Store
 from kuryr.objects.kuryrport import VIF_IDS, used_vif_ids
 from kuryr.objects.meta import Key
-from kuryr.objects.resources import KURYRPORTS, NAMESPACES, Resource
+from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES, Resource
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Controller:
         self._active = False
         self._problems: list[str] = ["starting"]
         self._informers: dict[Resource[Any], Informer[Any]] = {}
+        self._pools_socket: PoolsSocket | None = None
         self.metrics = metrics or Metrics()
 
     def run(self) -> None:
@@ -143,6 +146,9 @@ class Controller:
         )
         self.metrics.watch_pool(drivers.vif_pool)
         conf.register_mutate_hook(lambda conf, fresh: audit.wake())
+        if conf.kubernetes.enable_manager:
+            manager = PoolManager(drivers.vif_pool, stores[NODES])
+            self._pools_socket = PoolsSocket(Path(conf.pool_manager.sock_file), manager)
         if self._synced():
             elector.start()
             self._hold_and_let_go(pipeline, drivers, audit)
@@ -176,11 +182,15 @@ class Controller:
             driver.start()
         pipeline.start()
         audit.start()
+        if self._pools_socket is not None:
+            self._pools_socket.start()
         self._active = True
         self.metrics.holding.labels(SHARD).set(1)
 
     def _end(self, pipeline: Pipeline, drivers: Drivers, audit: Audit) -> None:
         """Let what is in work finish while the Lease is still ours; then another may begin."""
+        if self._pools_socket is not None:
+            self._pools_socket.stop()
         audit.stop()
         if not pipeline.stop(self._grace):
             LOG.warning("Work in flight was abandoned; the next holder finds and completes it.")
