@@ -24,7 +24,12 @@ OPTS = [
         help="Seconds that ADD waits for the KuryrPort, and again for its interface to be up. Both together stay "
         "below the kubelet's own deadline of four minutes.",
     ),
-    cfg.IntOpt("worker_num", default=30, min=1, help="Requests that are worked on at a time."),
+    cfg.IntOpt(
+        "worker_num",
+        default=30,
+        min=1,
+        help="Requests that plug or unplug at a time. Any number may wait for their KuryrPort, or to be up, beside them.",
+    ),
     cfg.BoolOpt(
         "docker_mode", default=False, help="The daemon runs in a container with the host's /proc mounted."
     ),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from kuryr.conf import cni_daemon, kubernetes, neutron_defaults, node_port, serving
+from kuryr.conf import cni_daemon, kubernetes, neutron_defaults, node_port, os_vif_ovs, serving
 from kuryr.conf.loading import parse
 
 
@@ -16,6 +16,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     kubernetes.register_api(conf)
     neutron_defaults.register_node(conf)
     cni_daemon.register(conf)
+    os_vif_ovs.register(conf)
     node_port.register(conf)
     serving.register_node(conf)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
-from kuryr.conf import cni_daemon, kubernetes, neutron, neutron_defaults, node_port, serving, vif_pool
+from kuryr.conf import (
+    cni_daemon,
+    kubernetes,
+    neutron,
+    neutron_defaults,
+    node_port,
+    os_vif_ovs,
+    serving,
+    vif_pool,
+)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
@@ -19,6 +28,7 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
         (vif_pool.GROUP, vif_pool.OPTS),
         (vif_pool.MANAGER_GROUP, vif_pool.MANAGER_OPTS),
         (cni_daemon.GROUP, cni_daemon.OPTS),
+        (os_vif_ovs.GROUP, os_vif_ovs.OPTS),
         (cni_daemon.BINDING_GROUP, cni_daemon.BINDING_OPTS),
         (cni_daemon.VHOSTUSER_GROUP, cni_daemon.VHOSTUSER_OPTS),
         (serving.CONTROLLER_GROUP, serving.CONTROLLER_OPTS),
