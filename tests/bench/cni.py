@@ -151,13 +151,11 @@ def _pair(space: Namespace, executable: Executable, node: Node, name: str) -> tu
     """An ADD and a DEL for one pod."""
     space.create(pod(name, node=node.name, sandbox=False))
     space.watch.wait([name], stopwatch.SCHEDULED)
-    try:
-        with _network_namespace() as netns:
-            environment = _environment(space.watch.pod(name), netns)
-            add = executable.call("ADD", **environment)
-            delete = executable.call("DEL", **environment)
-    finally:
-        space.delete([name])
+    with _network_namespace() as netns:
+        environment = _environment(space.watch.pod(name), netns)
+        add = executable.call("ADD", **environment)
+        delete = executable.call("DEL", **environment)
+    space.delete([name])
     return add, delete
 
 

@@ -12,7 +12,7 @@ def neutron() -> PlainNeutron:
     """A plain client with Kuryr's own account, that makes ports as those of pods."""
     known = facts.read()
     user = known["users"]["kuryr"]
-    return PlainNeutron(
+    client = PlainNeutron(
         Account(
             auth_url=known["auth_url"],
             username=user["username"],
@@ -23,3 +23,5 @@ def neutron() -> PlainNeutron:
             hosts=NODES,
         )
     )
+    client.sweep()
+    return client

@@ -128,13 +128,11 @@ def namespace(client: Client) -> Iterator[Namespace]:
 
 @contextmanager
 def running(space: Namespace, number: int) -> Iterator[list[str]]:
-    """So many pods on each of both nodes in turn, Ready, and deleted at the end."""
+    """So many pods, on the nodes in turn, Ready and reported up; deleted at the end (else with the namespace)."""
     names = space.create(
         *(pod(f"running-{index}", node=NODES[index % len(NODES)]) for index in range(number))
     )
-    try:
-        space.watch.wait(names, stopwatch.READY)
-        space.watch.wait(names, stopwatch.UP)
-        yield names
-    finally:
-        space.delete(names)
+    space.watch.wait(names, stopwatch.READY)
+    space.watch.wait(names, stopwatch.UP)
+    yield names
+    space.delete(names)
