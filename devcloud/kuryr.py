@@ -24,8 +24,8 @@ DAEMON_HEALTH_PORT = 8090
 HANDLERS = ("vif", "kuryrport")
 ACCOUNTS = ("kuryr-controller", "kuryr-daemon")
 
-_MANIFESTS = Path(__file__).with_name("manifests")
 _CRDS = paths.SOURCE / "kubernetes_crds"
+_ACCOUNTS = paths.SOURCE / "etc" / "kubernetes"
 _PLUGINS = paths.SOURCE / "plugins-example"
 _REQUIREMENTS = paths.SOURCE / "requirements" / "run.txt"
 _TOKEN_LIFETIME = "8760h"
@@ -102,9 +102,8 @@ def make_environment() -> None:
 
 def apply_manifests() -> None:
     """Apply the CRDs and the ServiceAccounts with their rights; fetch a token for each account."""
-    for directory in (_CRDS, _MANIFESTS):
-        if any(directory.glob("*.yaml")):
-            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(directory))
+    for what in (_CRDS, *(_ACCOUNTS / f"{account}.yaml" for account in ACCOUNTS)):
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", str(what))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
     for account in ACCOUNTS:
         token = kubectl(
@@ -180,7 +179,7 @@ def daemon_configuration(node: Node) -> Sections:
         "kubernetes": _api_server("kuryr-daemon"),
         "neutron_defaults": {"ovs_bridge": "br-int"},
         "cni_daemon": {"socket_path": str(daemon_socket(node))},
-        "vif_plug_ovs": {"ovsdb_connection": f"unix:{paths.ovsdb_socket(node.name)}"},
+        "os_vif_ovs": {"ovsdb_connection": f"unix:{paths.ovsdb_socket(node.name)}"},
     }
 
 

@@ -50,4 +50,4 @@ def test_daemons_know_nothing_of_openstack() -> None:
 def test_daemons_share_no_socket() -> None:
     first, second = (parsed(kuryr.daemon_configuration(node)) for node in NODES)
     assert first["cni_daemon"]["socket_path"] != second["cni_daemon"]["socket_path"]
-    assert first["vif_plug_ovs"]["ovsdb_connection"] != second["vif_plug_ovs"]["ovsdb_connection"]
+    assert first["os_vif_ovs"]["ovsdb_connection"] != second["os_vif_ovs"]["ovsdb_connection"]
