@@ -55,12 +55,12 @@ def parts() -> list[ModuleType]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Only one `up` or `down` at a time."""
+def _alone(*, wait: bool = False) -> Iterator[None]:
+    """Only one `up` or `down` at a time; the second is refused, or waits for the first."""
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with (paths.CACHE / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise preflight.MissingError("- another `make up` or `make down` is under way") from None
         yield
@@ -90,7 +90,7 @@ def _bring_up(*, openstack_only: bool) -> None:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     preflight.root()
-    with _alone():
+    with _alone(wait=True):
         paths.make_directories()
         steps.run_steps(packages.steps())
     return 0
