@@ -141,8 +141,7 @@ class PortPool(VIFPoolDriver):
             self._change_groups(member.id, request)
         except CloudNotFound:
             with room.lock:
-                room.pool.remove(member.id, time.monotonic())
-                room.groups.pop(member.id, None)
+                room.forget(member.id, time.monotonic())
             return None
         with room.lock:
             room.groups.pop(member.id, None)
@@ -231,7 +230,8 @@ class PortPool(VIFPoolDriver):
             if room.pool.is_ready(vif_id):
                 return True
             groups = room.groups.pop(vif_id, release.security_groups)
-            if not room.pool.leaving(vif_id) and groups is not None and release.subnet_ids:
+            # It may have been removed already, in the name of the same KuryrPort.
+            if vif_id in room.existing and groups is not None and release.subnet_ids:
                 key = PoolKey(node, shape_of(release.project_id, release.subnet_ids, groups))
                 most = room.limits.maximum
                 if room.has(node) and not (most and room.pool.size(key) >= most):
@@ -245,7 +245,7 @@ class PortPool(VIFPoolDriver):
                     room.pool.put_back(Holder(release.owner.uid, release.ifname), member)
                     room.wake()
                     return True
-            room.pool.remove(vif_id, now)
+            room.forget(vif_id, now)
             return False
 
     def update_security_groups(self, allocation: Allocation, groups: Sequence[str], share: str) -> None:

@@ -115,10 +115,11 @@ class Filler:
                 elif entry.pool and entry.security_groups is not None:
                     written[_id(entry.vif)] = entry.security_groups
         room, now = self._room, time.monotonic()
-        members = []
+        members, existing = [], []
         for port, who in snapshot.ports.values():
             if who.kind != KIND or not self._maker.owns(port):
                 continue
+            existing.append(port.id)
             if port.id not in used:
                 member = self._member(port, who.uid, now)
                 if member is not None:
@@ -126,10 +127,11 @@ class Filler:
             elif sorted(port.security_groups) != sorted(written.get(port.id, port.security_groups)):
                 room.groups[port.id] = port.security_groups
         with room.lock:
+            room.existing.update(dict.fromkeys(existing, now))
             for member in members:
                 # What its node was shown had rested.
                 rested = now if member.vif.vif_name in shown else now + room.rest
-                room.pool.add(msgspec.structs.replace(member, rests_until=rested))
+                room.add(msgspec.structs.replace(member, rests_until=rested))
         LOG.info("The pools have %d ports.", len(members))
 
     def _member(self, port: Port, node: str, now: float) -> Member | None:
@@ -159,6 +161,11 @@ class Filler:
         unknown = []
         with room.lock:
             room.pool.forget_leaving(snapshot.taken_at - grace)
+            room.existing = {
+                port_id: since
+                for port_id, since in room.existing.items()
+                if port_id in snapshot.ports or since >= snapshot.taken_at
+            }
             for member in [m for m in room.pool.ready() if m.since < snapshot.taken_at]:
                 listed = snapshot.ports.get(member.id)
                 if listed is None:
@@ -179,8 +186,7 @@ class Filler:
             with room.lock:
                 if found is not None and not self._known(port.id):
                     LOG.info("Port %s is of no pool; the pool of %s takes it.", port.id, found.key.node)
-                    room.pool.add(msgspec.structs.replace(found, rests_until=now + room.rest))
-                    room.tell(found.key.node)
+                    room.add(msgspec.structs.replace(found, rests_until=now + room.rest))
                     room.wake()
 
     def _known(self, port_id: str) -> bool:
@@ -271,8 +277,7 @@ class Filler:
             room.planner.made(key)
             room.planner.succeed(key, now)
             room.counters["made"] += 1
-            room.pool.add(Member(vif=vif, key=key, subnet_ids=order, since=now, rests_until=now))
-            room.tell(key.node)
+            room.add(Member(vif=vif, key=key, subnet_ids=order, since=now, rests_until=now))
 
     def _failed(self, key: PoolKey, error: BaseException, port: Port | None) -> None:
         room, now = self._room, time.monotonic()

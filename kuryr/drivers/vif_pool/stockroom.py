@@ -32,6 +32,8 @@ class Stockroom:
     """The pools with everything around them. Methods need :attr:`lock` unless they say otherwise.
 
     :ivar groups: of VIFs in use where they are not those of their KuryrPort; None while they are being changed.
+    :ivar existing: ids of all ports of pools that are known to exist, in use or not, each with the time when that was
+        learnt.
     :ivar orders: subnets in the order in which requests have them, by their sorted ids.
     :ivar shapes_in_use: of the VIFs that pods had when all pools were last looked at.
     :ivar due: when to look at all pools, in monotonic seconds.
@@ -53,6 +55,7 @@ class Stockroom:
         self.planner = Planner()
         self.counters = counters
         self.groups: dict[str, tuple[str, ...] | None] = {}
+        self.existing: dict[str, float] = {}
         self.orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.made: list[tuple[PoolKey, Future[Port]]] = []
         self.shapes_in_use: set[Shape] = set()
@@ -197,10 +200,21 @@ class Stockroom:
             target = self.target(key, now, expected)
             self.planner.order(key, self.pool.size(key), target, self.limits)
 
-    def remove(self, port_id: str, project_id: str, now: float) -> None:
-        """Delete a port in the background; where that fails, an audit finds it."""
+    def add(self, member: Member) -> None:
+        """A port is there for the first time."""
+        self.existing.setdefault(member.id, member.since)
+        self.pool.add(member)
+        self.tell(member.key.node)
+
+    def forget(self, port_id: str, now: float) -> None:
+        """A port is about to be deleted."""
         self.pool.remove(port_id, now)
         self.groups.pop(port_id, None)
+        self.existing.pop(port_id, None)
+
+    def remove(self, port_id: str, project_id: str, now: float) -> None:
+        """Delete a port in the background; where that fails, an audit finds it."""
+        self.forget(port_id, now)
         self.counters["removed"] += 1
         self._remove(port_id, project_id)
 
