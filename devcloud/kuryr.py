@@ -287,11 +287,18 @@ def _answers_ready(host: str, port: int) -> bool:
 def _wait_alive(name: str, predicate: Callable[[], bool], what: str) -> None:
     def well() -> bool:
         if not processes.running(name):
-            tail = processes.log_file(name).read_text(errors="replace")[-2000:]
-            raise ChildProcessError(f"{name} ended; the last that it said:\n{tail}")
+            raise ChildProcessError(f"{name} ended; {_last_words(name)}")
         return predicate()
 
-    wait_until(well, what, timeout=60)
+    try:
+        wait_until(well, what, timeout=60)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; {_last_words(name)}") from error
+
+
+def _last_words(name: str) -> str:
+    log = processes.log_file(name)
+    return f"the last that it said ({log}):\n{log.read_text(errors='replace')[-2000:]}"
 
 
 def _has_plugins() -> bool:
