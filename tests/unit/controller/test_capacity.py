@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses and quota that get low: told once when they do, and once when they are enough again."""
+
+from __future__ import annotations
+
+from kuryr.cloud.identity import Identity
+from kuryr.cloud.networks import AllocationPool, NetworkInfo, SubnetInfo
+from kuryr.cloud.ports import FixedIP, Port
+from kuryr.controller.capacity import Room, addresses, crossings, taken
+from kuryr.drivers.inventory import Snapshot
+
+
+def room(free: int, total: int = 100) -> Room:
+    return Room("subnet pods", "AddressesLow", free, total)
+
+
+def test_addresses_are_those_of_the_allocation_pools() -> None:
+    subnet = SubnetInfo(
+        id="s",
+        network=NetworkInfo(id="n"),
+        cidr="10.0.0.0/24",
+        ip_version=4,
+        allocation_pools=(AllocationPool("10.0.0.2", "10.0.0.9"), AllocationPool("10.0.0.20", "10.0.0.20")),
+    )
+    assert addresses(subnet) == 9
+
+
+def test_each_address_of_a_port_is_taken_in_its_subnet() -> None:
+    both = (FixedIP("s4", "10.0.0.2"), FixedIP("s6", "fd00::2"))
+    ports = {
+        "a": (Port(id="a", network_id="n", fixed_ips=both), Identity("c", "pod", "u")),
+        "b": (Port(id="b", network_id="n", fixed_ips=both[:1]), Identity("c", "pod", "v")),
+    }
+    assert taken(Snapshot(0.0, ports)) == {"s4": 2, "s6": 1}
+
+
+def test_a_crossing_is_told_once() -> None:
+    low, told = crossings([room(10)], {}, 10)
+    assert (low, told) == ({}, [])
+    low, told = crossings([room(9)], low, 10)
+    assert told == [(room(9), True)]
+    low, told = crossings([room(3)], low, 10)
+    assert told == []
+    low, told = crossings([room(12)], low, 10)
+    assert told == [], "not at the first port that is given back"
+    low, told = crossings([room(20)], low, 10)
+    assert (low, told) == ({}, [(room(20), False)])
+
+
+def test_nothing_is_told_where_it_is_switched_off() -> None:
+    assert crossings([room(0)], {}, 0) == ({}, [])
