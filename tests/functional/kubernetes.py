@@ -39,6 +39,10 @@ PATIENCE = 60.0
 _SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubernetesObject)
 
 
+DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""In front of a command: the process does not outlive a test run that was killed."""
+
+
 class MissingProgramError(Exception):
     """A program of Kubernetes is nowhere to be found."""
 
@@ -247,7 +251,10 @@ class KubernetesApi:
         log = (self.directory / "kube-apiserver.log").open("ab")
         with log:
             self._server = subprocess.Popen(
-                [program("kube-apiserver"), *self._flags], stdout=log, stderr=log, cwd=self.directory
+                [*DIE_WITH_US, program("kube-apiserver"), *self._flags],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
             )
         wait_until(self._ready, "the API server is ready")
 
@@ -319,6 +326,7 @@ class KubernetesApi:
         log = stack.enter_context((self.directory / "etcd.log").open("wb"))
         process = subprocess.Popen(
             [
+                *DIE_WITH_US,
                 program("etcd"),
                 f"--data-dir={self.directory / 'etcd'}",
                 f"--listen-client-urls={client_url}",

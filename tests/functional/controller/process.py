@@ -13,7 +13,7 @@ from typing import Self
 from kuryr.k8s.errors import NotFound
 from kuryr.k8s.lease import LEASES
 from tests.functional.controller.harness import LEASE, World, get
-from tests.functional.kubernetes import wait_until
+from tests.functional.kubernetes import DIE_WITH_US, wait_until
 
 PROGRAM = Path(sys.executable).with_name("kuryr-k8s-controller")
 
@@ -42,7 +42,11 @@ class Process:
         """Start (again)."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                [*DIE_WITH_US, *self._command],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
             )
 
     def wait_ready(self) -> None:

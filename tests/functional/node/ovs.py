@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DEBROOT = Path(os.environ.get("KURYR_DEVCLOUD_CACHE", "/var/cache/kuryr-devcloud")) / "debroot"
-_PLACES = ("usr/bin", "usr/sbin", "usr/lib/openvswitch-switch")
+_PLACES = ("usr/bin", "usr/sbin", "usr/lib/openvswitch-switch")from tests.functional.kubernetes import DIE_WITH_US
+
 
 
 def program(name: str) -> str:
@@ -82,7 +83,7 @@ class OpenVSwitch:
         log = (self.directory / f"{name}.log").open("ab")
         with log:
             self._processes[name] = subprocess.Popen(
-                [program(name), *arguments, f"--pidfile={self.directory}/{name}.pid"],
+                [*DIE_WITH_US, program(name), *arguments, f"--pidfile={self.directory}/{name}.pid"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

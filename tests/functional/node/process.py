@@ -24,7 +24,7 @@ from kuryr.k8s.client import Client
 from kuryr.net import netns
 from kuryr.objects.kuryrport import NODE_LABEL, KuryrPort
 from kuryr.objects.resources import KURYRPORTS
-from tests.functional.kubernetes import KubernetesApi
+from tests.functional.kubernetes import DIE_WITH_US, KubernetesApi
 from tests.functional.node.node import Answer
 from tests.functional.node.ovs import OpenVSwitch
 from tests.functional.proxy import Proxy
@@ -90,7 +90,12 @@ class DaemonProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "kuryr-daemon"), "--config-file", str(self.configuration)],
+                [
+                    *DIE_WITH_US,
+                    str(Path(sys.executable).parent / "kuryr-daemon"),
+                    "--config-file",
+                    str(self.configuration),
+                ],
                 env={**os.environ, "KUBERNETES_NODE_NAME": NODE},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
