@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DEBROOT = Path(os.environ.get("KURYR_DEVCLOUD_CACHE", "/var/cache/kuryr-devcloud")) / "debroot"
-_PLACES = ("usr/bin", "usr/sbin", "usr/lib/openvswitch-switch")from tests.functional.kubernetes import DIE_WITH_US
+from tests.functional.kubernetes import DIE_WITH_US
 
+DEBROOT = Path(os.environ.get("KURYR_DEVCLOUD_CACHE", "/var/cache/kuryr-devcloud")) / "debroot"
+_PLACES = ("usr/bin", "usr/sbin", "usr/lib/openvswitch-switch")
 
 
 def program(name: str) -> str:
