@@ -215,6 +215,14 @@ class PodVIFDriver(Driver):
         """
         raise Terminal(f"{type(self).__name__} cannot adopt VIFs", reason="NotAdoptable")
 
+    def port_fields(self, owner: Owner, ifname: str, allocation: Allocation) -> Mapping[str, Any] | None:
+        """What the Neutron port behind a VIF must have, named as in :class:`kuryr.cloud.ports.Port`. Pure.
+
+        Audits compare it with what Neutron lists, and put back what others changed. None: the VIF has no Neutron port
+        that is marked as this cluster's, so that nothing is compared.
+        """
+        return None
+
 
 class VIFPoolDriver(PodVIFDriver):
     """Ready VIFs in front of a :class:`PodVIFDriver`; asked instead of it, with the same contract.
@@ -239,6 +247,10 @@ class VIFPoolDriver(PodVIFDriver):
     def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
         """As the VIF driver does: what the original made is never kept in a pool."""
         return self.vif_driver.adopt(owner, ifname, vif, project_id)
+
+    def port_fields(self, owner: Owner, ifname: str, allocation: Allocation) -> Mapping[str, Any] | None:
+        """As the VIF driver does."""
+        return self.vif_driver.port_fields(owner, ifname, allocation)
 
     def vif_driver_name(self, node: str) -> str:
         """Name of the pod_vif driver that VIFs of pods on that node are made by, where nothing else says so."""
@@ -266,8 +278,8 @@ class VIFPoolDriver(PodVIFDriver):
     def audit(self, snapshot: Snapshot) -> None:
         """Take in what a listing shows: ready VIFs that were changed or are gone, ports of the pool that were lost."""
 
-    def known_ports(self) -> Collection[str]:
-        """Ids of the pool's own ports that are in nobody's use: the audit leaves them alone."""
+    def known_ports(self) -> Collection[str] | None:
+        """Ids of the pool's own ports that are in nobody's use: audits leave them alone. None: not known yet."""
         return ()
 
     def pools(self) -> Sequence[PoolSize]:

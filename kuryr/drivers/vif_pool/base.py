@@ -302,10 +302,12 @@ class PortPool(VIFPoolDriver):
     def audit(self, snapshot: Snapshot) -> None:
         """Drop what is gone or was changed, take what nobody knows."""
         if self._room.recovered.done():
-            self._filler.audit(snapshot, self.context.conf.kubernetes.audit_grace)
+            self._filler.audit(snapshot)
 
-    def known_ports(self) -> Collection[str]:
-        """Those that are ready, or handed out and not seen in a KuryrPort yet."""
+    def known_ports(self) -> Collection[str] | None:
+        """Those that are ready, or handed out and not seen in a KuryrPort yet; None before they are recovered."""
+        if not self._room.recovered.done():
+            return None
         with self._room.lock:
             return self._room.pool.ids()
 

@@ -129,9 +129,9 @@ class Filler:
         with room.lock:
             room.existing.update(dict.fromkeys(existing, now))
             for member in members:
-                # What its node was shown had rested.
-                rested = now if member.vif.vif_name in shown else now + room.rest
-                room.add(msgspec.structs.replace(member, rests_until=rested))
+                # What its node was shown had rested. The last holder may have begun to delete any other.
+                rest = 0.0 if member.vif.vif_name in shown else max(room.rest, self._grace)
+                room.add(msgspec.structs.replace(member, rests_until=now + rest))
         LOG.info("The pools have %d ports.", len(members))
 
     def _member(self, port: Port, node: str, now: float) -> Member | None:
@@ -152,15 +152,17 @@ class Filler:
         key = PoolKey(port.host_id or node, shape_of(port.project_id, ids, port.security_groups))
         return Member(vif=vif, key=key, subnet_ids=ids, since=now, rests_until=now)
 
-    def audit(self, snapshot: Snapshot, grace: float) -> None:
-        """Take in what a listing shows: what is gone or was changed is dropped, what was lost is found.
+    @property
+    def _grace(self) -> float:
+        """Seconds after which a call that was begun has happened or failed."""
+        return float(self._context.conf.kubernetes.audit_grace)
 
-        :param grace: seconds after which a deletion that was asked for has happened or failed.
-        """
+    def audit(self, snapshot: Snapshot) -> None:
+        """Take in what a listing shows: what is gone or was changed is dropped, what was lost is found."""
         room = self._room
         unknown = []
         with room.lock:
-            room.pool.forget_leaving(snapshot.taken_at - grace)
+            room.pool.forget_leaving(snapshot.taken_at - self._grace)
             room.existing = {
                 port_id: since
                 for port_id, since in room.existing.items()

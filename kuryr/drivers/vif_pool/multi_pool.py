@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
@@ -133,6 +133,10 @@ class MultiPool(VIFPoolDriver):
         """As the driver that made it says."""
         return self._of(driver=allocation.driver).is_up(allocation)
 
+    def port_fields(self, owner: Owner, ifname: str, allocation: Allocation) -> Mapping[str, Any] | None:
+        """As the driver that made it says."""
+        return self._of(owner.node, allocation.driver).port_fields(owner, ifname, allocation)
+
     def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
         """As the node's driver does."""
         return self._of(owner.node).adopt(owner, ifname, vif, project_id)
@@ -155,9 +159,15 @@ class MultiPool(VIFPoolDriver):
         for pool in self._pools.values():
             pool.audit(snapshot)
 
-    def known_ports(self) -> Collection[str]:
-        """Of all."""
-        return {port_id for pool in self._pools.values() for port_id in pool.known_ports()}
+    def known_ports(self) -> Collection[str] | None:
+        """Of all, once all know."""
+        found: set[str] = set()
+        for pool in self._pools.values():
+            known = pool.known_ports()
+            if known is None:
+                return None
+            found.update(known)
+        return found
 
     def pools(self) -> Sequence[PoolSize]:
         """Of all."""
