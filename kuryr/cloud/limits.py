@@ -141,6 +141,14 @@ class Window:
         return True
 
 
+class Load(msgspec.Struct, frozen=True):
+    """Calls of one operation: how many may be in flight, are in flight, wait for their turn."""
+
+    limit: int
+    in_flight: int
+    queued: int
+
+
 class _Call(msgspec.Struct):
     future: Future[Any]
     run: Callable[[], Any]
@@ -261,10 +269,13 @@ class Limiter:
             entry = self._operations.get(operation)
             return entry.window.limit if entry else min(self._start, self._max)
 
-    def queued(self) -> dict[str, int]:
-        """Calls queued, by operation."""
+    def loads(self) -> dict[str, Load]:
+        """How things stand, by operation."""
         with self._changed:
-            return {name: entry.queued for name, entry in self._operations.items()}
+            return {
+                name: Load(entry.window.limit, entry.in_flight, entry.queued)
+                for name, entry in self._operations.items()
+            }
 
     def close(self, timeout: float = 0) -> int:
         """Take no more calls, cancel what is queued, wait for what is in flight.

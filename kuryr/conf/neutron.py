@@ -30,6 +30,21 @@ LIMITS_OPTS = [
         help="Upper bound of the calls of one operation in flight; the number in force is learnt from latency "
         "and errors.",
     ),
+    cfg.IntOpt(
+        "capacity_warning",
+        default=10,
+        min=0,
+        max=50,
+        mutable=True,
+        help="Percentage of the project's quota of ports, or of a pod subnet's addresses, below which a Warning "
+        "Event on the controller's Lease and a line in the log tell how much is left. 0: never.",
+    ),
+    cfg.BoolOpt(
+        "capacity_readiness",
+        default=False,
+        mutable=True,
+        help="Be unready while the quota of ports or a pod subnet's addresses are used up.",
+    ),
 ]
 
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter as CallCounts
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from kuryr.cloud.limits import Limiter
+from kuryr.controller.findings import CHANGED, MISSING, ORPHAN
 from kuryr.drivers.base import VIFPoolDriver
 
 CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -21,6 +25,9 @@ class Metrics:
         self.registry = registry
         self._depths: Mapping[str, Callable[[], int]] = {}
         self._pool: VIFPoolDriver | None = None
+        self._limiter: Limiter | None = None
+        self._lock = threading.Lock()
+        self._successes: CallCounts[str] = CallCounts()
         registry.register(self)
         self.queue_latency = Histogram(
             "kuryr_queue_latency_seconds",
@@ -74,8 +81,30 @@ class Metrics:
             ["shard"],
             registry=registry,
         )
-        self.audit_orphans = Gauge(
-            "kuryr_audit_orphans", "Ports without an owner that the last audit found.", registry=registry
+        self.audit_findings = Gauge(
+            "kuryr_audit_findings",
+            "What the last audit found that is not as it should be, sure or not yet: Orphan, Changed, Missing.",
+            ["verdict"],
+            registry=registry,
+        )
+        self.audit_repaired = Counter(
+            "kuryr_audit_repaired",
+            "What audits put right, or told people about, beside deletions: Changed, Missing.",
+            ["verdict"],
+            registry=registry,
+        )
+        self.quota_free = Gauge(
+            "kuryr_quota_free_count",
+            "How many more of a resource (ports, subnets, networks, security_groups, security_group_rules) the "
+            "project's quota allows, when it was last read; +Inf without a limit.",
+            ["resource"],
+            registry=registry,
+        )
+        self.subnet_free = Gauge(
+            "kuryr_port_quota_per_subnet",
+            "Addresses of a subnet of pods that no port of this cluster has, as of the last audit.",
+            ["subnet_id", "subnet_name"],
+            registry=registry,
         )
         self.audit_deleted = Counter(
             "kuryr_audit_deleted", "Ports without an owner that audits deleted.", registry=registry
@@ -88,6 +117,20 @@ class Metrics:
     def cloud_call(self, operation: str, result: str, seconds: float) -> None:
         """A call to OpenStack ended."""
         self.cloud_calls.labels(operation, result).observe(seconds)
+        if result.startswith("2"):
+            with self._lock:
+                self._successes[operation] += 1
+
+    def successes(self, operation: str) -> int:
+        """Calls of an operation to OpenStack that succeeded so far."""
+        with self._lock:
+            return self._successes[operation]
+
+    def reconciled(self, handler: str, result: str, seconds: float) -> None:
+        """A reconcile ended; ``result`` is ``ok``, ``waiting``, the reason of an error, or ``bug``."""
+        self.reconciles.labels(handler, result).observe(seconds)
+        if handler == "kuryrport" and result not in ("ok", "waiting", "Conflict"):
+            self.port_failures.inc()
 
     def pod_stage(self, stage: str, seconds: float) -> None:
         """A pod's stage ended."""
@@ -99,6 +142,15 @@ class Metrics:
         """Show the depth of each handler's queue from now on."""
         self._depths = depths
 
+    def show_findings(self, found: Mapping[str, int]) -> None:
+        """An audit found so many, by verdict."""
+        for verdict in (ORPHAN, CHANGED, MISSING):
+            self.audit_findings.labels(verdict).set(found.get(verdict, 0))
+
+    def watch_limiter(self, limiter: Limiter) -> None:
+        """Show the limits on calls to OpenStack from now on."""
+        self._limiter = limiter
+
     def watch_pool(self, pool: VIFPoolDriver) -> None:
         """Show the sizes of pools from now on."""
         self._pool = pool
@@ -108,7 +160,25 @@ class Metrics:
         family = GaugeMetricFamily("kuryr_queue_depth", "Keys that wait for a worker.", labels=["handler"])
         for handler, depth in self._depths.items():
             family.add_metric([handler], depth())
-        return [family, *(self._pool_families(self._pool) if self._pool is not None else ())]
+        return [
+            family,
+            *(self._pool_families(self._pool) if self._pool is not None else ()),
+            *(self._limit_families(self._limiter) if self._limiter is not None else ()),
+        ]
+
+    @staticmethod
+    def _limit_families(limiter: Limiter) -> Iterable[Metric]:
+        names = {
+            "limit": "Calls of an operation to OpenStack that may be in flight, as learnt.",
+            "in_flight": "Calls of an operation to OpenStack in flight.",
+            "queued": "Calls of an operation to OpenStack that wait for their turn.",
+        }
+        loads = limiter.loads()
+        for name, text in names.items():
+            family = GaugeMetricFamily(f"kuryr_cloud_calls_{name}", text, labels=["operation"])
+            for operation, load in loads.items():
+                family.add_metric([operation], getattr(load, name))
+            yield family
 
     @staticmethod
     def _pool_families(pool: VIFPoolDriver) -> Iterable[Metric]:

@@ -57,7 +57,7 @@ class HandlerRunner:
                 result = self._reconcile(key)
             finally:
                 self.queue.done(key)
-                self._metrics.reconciles.labels(self.name, result).observe(time.monotonic() - started)
+                self._metrics.reconciled(self.name, result, time.monotonic() - started)
 
     def _reconcile(self, key: Key) -> str:
         """Reconcile once and queue the key again as the outcome asks; the outcome in a word."""

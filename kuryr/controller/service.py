@@ -23,16 +23,20 @@ from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
 from kuryr.controller import startup
 from kuryr.controller.audit import Audit
+from kuryr.controller.auditors import PortAuditor
+from kuryr.controller.capacity import Capacity
+from kuryr.controller.findings import Finding
 from kuryr.controller.metrics import Metrics
 from kuryr.controller.pipeline import Pipeline
 from kuryr.controller.pools_socket import PoolManager, PoolsSocket
-from kuryr.drivers.inventory import PortInventory
+from kuryr.drivers.inventory import PortInventory, Snapshot
 from kuryr.drivers.loading import Drivers
-from kuryr.drivers.types import DriverContext
+from kuryr.drivers.types import DriverContext, Stores
 from kuryr.errors import Retry
 from kuryr.handlers.base import Context
 from kuryr.handlers.decision import LEASE as DECISION
 from kuryr.k8s.client import Client
+from kuryr.k8s.errors import ApiError
 from kuryr.k8s.events import EventRecorder
 from kuryr.k8s.informer import Informer
 from kuryr.k8s.lease import LEASES, LeaseElector
@@ -40,7 +44,7 @@ from kuryr.k8s.settings import settings_from_conf
 from kuryr.k8s.store import Store
 from kuryr.objects.kuryrport import VIF_IDS, used_vif_ids
 from kuryr.objects.meta import Key
-from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES, Resource
+from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES, PODS, Resource
 
 LOG = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class Controller:
         self._problems: list[str] = ["starting"]
         self._informers: dict[Resource[Any], Informer[Any]] = {}
         self._pools_socket: PoolsSocket | None = None
+        self._capacity: Capacity | None = None
         self.metrics = metrics or Metrics()
 
     def run(self) -> None:
@@ -134,17 +139,41 @@ class Controller:
             on_lost=lambda: self._want(False),
         )
         client.fence = cloud.fence = elector.may_write
-        audit = Audit(
+        capacity = self._capacity = Capacity(
             conf,
+            cloud,
+            drivers,
+            subnets,
+            inventory,
+            self.metrics,
+            partial(_tell_operator, conf, client, recorder),
+        )
+
+        def take_in(snapshot: Snapshot) -> None:
+            drivers.vif_pool.audit(snapshot)
+            capacity.count(snapshot)
+
+        ports = PortAuditor(
             inventory,
             Ports(cloud),
-            stores[KURYRPORTS],
-            lambda: client.list(KURYRPORTS).items,
-            elector.may_write,
-            self.metrics,
-            drivers.vif_pool,
+            drivers,
+            client,
+            partial(_tell_owner, conf, stores, recorder),
+            drivers.vif_pool.known_ports,
+            take_in,
+        )
+        audit = Audit(
+            conf,
+            [ports],
+            known=lambda resource: stores[resource].values(),
+            read=lambda resource: client.list(resource).items,
+            may_write=elector.may_write,
+            metrics=self.metrics,
+            begin=capacity.begin,
+            before=capacity.before_audit,
         )
         self.metrics.watch_pool(drivers.vif_pool)
+        self.metrics.watch_limiter(cloud.limiter)
         conf.register_mutate_hook(lambda conf, fresh: audit.wake())
         if conf.kubernetes.enable_manager:
             manager = PoolManager(drivers.vif_pool, stores[NODES])
@@ -279,7 +308,36 @@ class Controller:
         unsynced = sorted(
             resource.plural for resource, informer in self._informers.items() if not informer.synced
         )
-        return [*self._problems, *(f"the {plural} are not listed yet" for plural in unsynced)]
+        full = self._capacity.problems() if self._capacity is not None else []
+        return [*self._problems, *full, *(f"the {plural} are not listed yet" for plural in unsynced)]
+
+
+def _tell_owner(
+    conf: cfg.ConfigOpts, stores: Stores, recorder: EventRecorder, finding: Finding, reason: str, message: str
+) -> None:
+    """An Event on the pod or node of a finding."""
+    port = stores[KURYRPORTS].get(finding.kuryrport) if finding.kuryrport is not None else None
+    if port is None or not conf.kubernetes.use_events:
+        return
+    if port.spec.owner_kind == "Node":
+        subject = stores[NODES].get(Key("", port.spec.pod_node_name))
+    else:
+        subject = stores[PODS].get(port.key)
+    recorder.event(subject or port, reason, message)
+
+
+def _tell_operator(
+    conf: cfg.ConfigOpts, client: Client, recorder: EventRecorder, reason: str, message: str, warning: bool
+) -> None:
+    """An Event on the shard's Lease."""
+    if not conf.kubernetes.use_events:
+        return
+    try:
+        lease = client.get(LEASES, Key(conf.kubernetes.lease_namespace, SHARD))
+    except ApiError as error:
+        LOG.warning("No Event could be made of it: %s", error)
+        return
+    recorder.event(lease, reason, message, type="Warning" if warning else "Normal")
 
 
 class ControllerService(cotyledon.Service):  # type: ignore[misc]

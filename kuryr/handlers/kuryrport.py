@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from kuryr.drivers.base import PodVIFDriver
-from kuryr.drivers.types import Affected, Allocation, Owner, Release, VIFRequest
+from kuryr.drivers.types import Affected, Owner, Release, VIFRequest
 from kuryr.errors import KuryrError, Retry, WaitFor
 from kuryr.handlers import statuses
 from kuryr.handlers.base import Context, Handler
@@ -209,10 +209,14 @@ class KuryrPortHandler(Handler):
         entry = known
         # The original wrote no groups down: unknown ones are left alone until a driver answers otherwise.
         if known.security_groups is not None and sorted(known.security_groups) != groups:
-            allocation = _allocation(known)
+            allocation = statuses.allocation_of(known)
             driver.update_security_groups(allocation, groups, request.owner.share)
             entry = msgspec.structs.replace(entry, security_groups=groups)
-        if entry.reported_by == BY_CONTROLLER and not _up(entry) and driver.is_up(_allocation(entry)):
+        if (
+            entry.reported_by == BY_CONTROLLER
+            and not _up(entry)
+            and driver.is_up(statuses.allocation_of(entry))
+        ):
             entry = statuses.with_up(entry, now=datetime.now(UTC))
         return entry
 
@@ -332,19 +336,6 @@ class KuryrPortHandler(Handler):
 def _owner(port: KuryrPort) -> Owner:
     key = port.key if port.spec.owner_kind == "Pod" else Key("", port.spec.pod_node_name)
     return Owner(kind=port.spec.owner_kind, key=key, uid=port.spec.pod_uid, node=port.spec.pod_node_name)
-
-
-def _allocation(entry: VIFStatus) -> Allocation:
-    return Allocation(
-        vif=decode(entry.vif),
-        project_id=entry.project_id,
-        security_groups=tuple(entry.security_groups or ()),
-        subnet_ids=tuple(entry.subnet_ids),
-        reason=entry.choice,
-        reported_by=entry.reported_by,
-        pool=entry.pool,
-        driver=entry.driver,
-    )
 
 
 def _without_conditions(port: KuryrPort) -> KuryrPort:

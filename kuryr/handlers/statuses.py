@@ -33,6 +33,23 @@ def vif_status(allocation: Allocation, *, default: bool, driver: str) -> VIFStat
     )
 
 
+def allocation_of(entry: VIFStatus) -> Allocation:
+    """What a driver answered when it made a VIF, as far as it was written down.
+
+    :raises InvalidVIF: where the VIF cannot be understood.
+    """
+    return Allocation(
+        vif=decode(entry.vif),
+        project_id=entry.project_id,
+        security_groups=tuple(entry.security_groups or ()),
+        subnet_ids=tuple(entry.subnet_ids),
+        reason=entry.choice,
+        reported_by=entry.reported_by,
+        pool=entry.pool,
+        driver=entry.driver,
+    )
+
+
 def with_up(entry: VIFStatus, *, now: datetime) -> VIFStatus:
     """The entry of a VIF that carries traffic, with the original's ``active`` set too."""
     condition = Condition(

@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 from kuryr.cloud import identity
 from kuryr.cloud.calls import CallBook
@@ -237,6 +238,18 @@ class NeutronVIF(PodVIFDriver):
             ),
         )
         self._calls.forget(call)
+
+    def port_fields(self, owner: Owner, ifname: str, allocation: Allocation) -> Mapping[str, Any] | None:
+        """Its groups and host, and whose it is: a pool's port keeps the pool's identity."""
+        fields: dict[str, Any] = {
+            "security_groups": tuple(sorted(allocation.security_groups)),
+            "host_id": owner.node,
+            "device_owner": DEVICE_OWNERS[owner.kind],
+        }
+        if not allocation.pool:
+            fields["device_id"] = owner.uid
+            fields["description"] = self._description(owner, ifname)
+        return fields
 
     def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
         """Write the port's identity, as a creating call would have; nothing that a backend acts on changes."""
