@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -128,6 +128,12 @@ class FakeCloud:
         token = self._admin(project_id or self.project_id)
         with self.neutron.state.lock:
             return self.neutron.resources[plural].create(token, attributes)
+
+    def restore(self, plural: str, items: Iterable[Item]) -> None:
+        """Put objects in as they were recorded of another cloud: networks before their subnets, these before ports."""
+        with self.neutron.state.lock:
+            for item in items:
+                self.neutron.resources[plural].restore(item)
 
     def remove(self, plural: str, item_id: str) -> None:
         """Take an object away as an administrator does, beside the API and its knobs."""

@@ -176,6 +176,12 @@ class Subnets(Resource):
         touch(network)
         del self.state.addresses[item["id"]]
 
+    def restore(self, item: Item) -> None:
+        """The subnet has its addresses."""
+        super().restore(item)
+        pools = [(pool["start"], pool["end"]) for pool in item["allocation_pools"]]
+        self.state.addresses[item["id"]] = Addresses(item["cidr"], pools)
+
     def _cidr(self, token: Token, item: Item) -> IPNetwork:
         if item.get("cidr"):
             return ipaddress.ip_network(item["cidr"])

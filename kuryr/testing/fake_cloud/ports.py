@@ -120,6 +120,13 @@ class Ports(Resource):
         self._give_back(item["fixed_ips"])
         self._macs.pop((item["network_id"], item["mac_address"]), None)
 
+    def restore(self, item: Item) -> None:
+        """The port takes its addresses and its MAC."""
+        super().restore(item)
+        self._macs[item["network_id"], item["mac_address"]] = item["id"]
+        for ip in item["fixed_ips"]:
+            self.state.addresses[ip["subnet_id"]].take(item["id"], ip["ip_address"])
+
     def _bind(self, item: Item) -> None:
         host = item["binding:host_id"]
         known = self.state.hosts is None or host in self.state.hosts

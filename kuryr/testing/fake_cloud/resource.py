@@ -191,6 +191,10 @@ class Resource:
     def release(self, item: Item) -> None:
         """Check that an object may go, and give back what it holds."""
 
+    def restore(self, item: Item) -> None:
+        """Put an object in as it was recorded of another cloud, with what it holds."""
+        self.items[item["id"]] = dict(item)
+
     @property
     def filters(self) -> frozenset[str]:
         """Attributes that a listing may be filtered by."""
