@@ -187,16 +187,20 @@ def _capabilities(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
     for extension in EXTENSIONS:
         if extension not in found.extensions:
             yield f"Neutron: the extension {extension!r} is missing."
+    for warning in capability_warnings(conf, found):
+        LOG.warning("%s", warning)
+
+
+def capability_warnings(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
+    """What may turn out to be wrong, or does less than the configuration asks for."""
     if not found.roles & BINDING_ROLES:
         # Not sure: an operator may have given the right to another role.
-        LOG.warning(
-            "The user of [neutron] has none of the roles %s in project %s; with Neutron's own policy it cannot bind "
-            "ports to hosts.",
-            ", ".join(sorted(BINDING_ROLES)),
-            found.project_id,
+        yield (
+            f"The user of [neutron] has none of the roles {', '.join(sorted(BINDING_ROLES))} in project "
+            f"{found.project_id}; with Neutron's own policy it cannot bind ports to hosts."
         )
     if conf.neutron_defaults.resource_tags and not found.tags_on_create:
-        LOG.warning(
+        yield (
             "[neutron_defaults] resource_tags: this Neutron drops tags in a port's creating call (extension driver "
             "tag_ports_during_bulk_creation is off); ports are recognised without them."
         )

@@ -40,6 +40,8 @@ class AdoptionHandler(Handler):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._lease = Key(context.conf.kubernetes.lease_namespace, LEASE)
+        # What is marked in the cloud already, by pod, until the pod's other interfaces are too and it is written down.
+        self._marked: dict[Key, dict[str, Allocation]] = {}
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """A KuryrPort matters to its pod, the decision to all."""
@@ -59,6 +61,7 @@ class AdoptionHandler(Handler):
         stores = self.context.stores
         pod: Pod | None = stores[PODS].get(key)
         if pod is None or not is_decided(stores[LEASES].get(self._lease)):
+            self._marked.pop(key, None)
             return None
         port: KuryrPort | None = stores[KURYRPORTS].get(key)
         if port is not None and port.spec.pod_uid == pod.metadata.uid and not port.deleting:
@@ -76,18 +79,22 @@ class AdoptionHandler(Handler):
         project = drivers.pod_project.project(pod)
         expected = sorted(drivers.pod_security_groups.security_groups(pod, project))
         owner = Owner(kind="Pod", key=key, uid=port.spec.pod_uid, node=port.spec.pod_node_name)
-        vifs = dict(port.status.vifs)
+        marked = self._marked.setdefault(key, {})
         waiting: list[Future[Any]] = []
         for name in names:
             entry = port.status.vifs[name]
+            vif = decode(entry.vif)
+            if name in marked and marked[name].vif.id == vif.id:
+                continue
             try:
-                found = drivers.vif_driver(entry.driver).adopt(owner, name, decode(entry.vif), project)
+                marked[name] = drivers.vif_driver(entry.driver).adopt(owner, name, vif, project)
             except WaitFor as wait:
                 waiting += wait.calls
-                continue
-            vifs[name] = adopted(entry, found, expected, now=datetime.now(UTC))
         if waiting:
             raise WaitFor(waiting)
+        vifs = dict(port.status.vifs)
+        for name in names:
+            vifs[name] = adopted(vifs[name], marked[name], expected, now=datetime.now(UTC))
         status = statuses.filled(port, vifs, None, now=datetime.now(UTC)) or {}
         meta = {"uid": port.metadata.uid, "resourceVersion": port.metadata.resource_version}
         try:
@@ -100,6 +107,8 @@ class AdoptionHandler(Handler):
             raise Retry(
                 f"KuryrPort {key} changed while it was adopted: {error}", reason="Conflict"
             ) from error
+        finally:
+            self._marked.pop(key, None)
 
     def report(self, key: Key, error: KuryrError) -> None:
         """An Event on the pod; a conflict only says that the store was not up to date."""

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError,
 
 from kuryr.k8s import decoding
 from kuryr.k8s.decoding import ListResult
-from kuryr.k8s.errors import ApiError, Gone, Unavailable, from_response
+from kuryr.k8s.errors import ApiError, Gone, NotFound, Unavailable, from_response
 from kuryr.k8s.settings import ApiSettings
 from kuryr.k8s.token import TokenFile
 from kuryr.k8s.watch import WatchStream
@@ -223,6 +223,15 @@ class Client:
         """The API server's version, such as ``v1.34.4``."""
         return decoder(_Version).decode(self._call("GET", "get version", "/version")).git_version
 
+    def served(self, group: str, version: str) -> frozenset[str]:
+        """What the API serves of a group: plurals, and plurals with subresources such as ``kuryrports/status``."""
+        operation = "discover a group"
+        try:
+            data = self._call("GET", operation, f"/apis/{group}/{version}")
+        except NotFound:
+            return frozenset()
+        return frozenset(found.name for found in msgspec.json.decode(data, type=_Discovered).resources)
+
     def access_review(
         self, verb: str, resource: Resource[T], namespace: str = "", *, name: str = "", subresource: str = ""
     ) -> bool:
@@ -385,6 +394,14 @@ class Client:
 
 class _Version(msgspec.Struct, rename="camel"):
     git_version: str = ""
+
+
+class _DiscoveredResource(msgspec.Struct):
+    name: str
+
+
+class _Discovered(msgspec.Struct):
+    resources: list[_DiscoveredResource]
 
 
 class _AccessReviewStatus(msgspec.Struct):
