@@ -14,9 +14,12 @@ from kuryr.drivers.vif_pool.stockroom import PREFIX
 from kuryr.errors import KuryrError, Terminal, WaitFor
 from kuryr.handlers import statuses
 from kuryr.handlers.base import Context, Handler
+from kuryr.handlers.decision import undecided
+from kuryr.handlers.node import RECHECK_UNDECIDED
 from kuryr.k8s.conditions import find_condition, micro_timestamp, set_condition
 from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.k8s.informer import Change
+from kuryr.k8s.lease import LEASES
 from kuryr.objects.core import POD_VIF_LABEL, Node
 from kuryr.objects.kuryrport import ALLOCATED, NODE_LABEL, KuryrPort, VIFStatus
 from kuryr.objects.meta import Condition, Key, KubernetesObject
@@ -42,8 +45,8 @@ class VIFPoolHandler(Handler):
         self._namespace: str = context.conf.kubernetes.lease_namespace
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
-        """A pool's KuryrPort matters to its node."""
-        return {KURYRPORTS: _node_of}
+        """A pool's KuryrPort matters to its node, the decision to adopt to all nodes."""
+        return {KURYRPORTS: _node_of, LEASES: lambda lease: self.context.stores[NODES].keys()}
 
     def concerns(self, change: Change[Any]) -> bool:
         """That there is a node, and which; not what it reports."""
@@ -70,6 +73,9 @@ class VIFPoolHandler(Handler):
             return None
         if port is None:
             self._pool.node_changed(key.name)
+            if undecided(self.context.stores, self._namespace):
+                # The original would not know what it is.
+                return RECHECK_UNDECIDED
             self._create(node)
             return None
         if port.spec.pod_uid != node.metadata.uid:

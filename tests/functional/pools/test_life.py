@@ -142,11 +142,14 @@ def test_other_groups_cost_one_change(pools: Pools) -> None:
         # It comes back with the groups that it has.
         world.delete_pod("a")
         world.wait_gone("a")
-        wait_until(lambda: vif_id in pools.ready(), "it is ready again")
-        shown = pools.shown()
-        assert shown is not None
-        entries = {vif.id: name for name, vif in shown.decoded_vifs().items()}
-        assert shown.status.vifs[entries[vif_id]].security_groups == [other]
+
+        def shown_groups() -> list[list[str] | None]:
+            shown = pools.shown()
+            assert shown is not None
+            names = {vif.id: name for name, vif in shown.decoded_vifs().items()}
+            return [shown.status.vifs[names[vif_id]].security_groups] if vif_id in names else []
+
+        wait_until(lambda: shown_groups() == [[other]], "it is ready again, with its groups")
 
 
 def test_switched_off_it_leaves_nothing(pools: Pools) -> None:
