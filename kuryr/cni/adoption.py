@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from kuryr.cni.attachments import Attachment, read
+from kuryr.cni.attachments import POOL, Attachment, read
 from kuryr.net.switch import SwitchPort, SwitchState
 
 _HYBRID_PREFIX = "qvo"
@@ -22,6 +22,7 @@ def unowned(state: SwitchState, mac: str, ports: Collection[str]) -> list[Switch
         for port in state.ports.values()
         if "iface-id" in port.external_ids
         and read(port) is None
+        and POOL not in port.external_ids
         and _of_a_pod(port)
         and (
             (mac and port.external_ids.get("attached-mac", "").lower() == mac.lower())

@@ -17,6 +17,9 @@ from kuryr.net.switch import SwitchPort, SwitchState
 ALIAS = "kuryr "
 """Beginning of the alias of a container's interface; the container's id follows."""
 
+POOL = "kuryr-pool"
+"""Entry of the record of a port that comes from a pool, and goes back to it."""
+
 _CONTAINER = "kuryr-container"
 
 
@@ -33,6 +36,7 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     :ivar vif: class of the VIF, which names the binding driver.
     :ivar device: name of the port on the switch, empty where there is none.
     :ivar mac: of the Neutron port.
+    :ivar pool: name of the pool that the port comes from, empty where it is the pod's own.
     """
 
     container: str
@@ -46,6 +50,7 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     vif: str
     device: str = ""
     mac: str = ""
+    pool: str = ""
 
     @property
     def alias(self) -> str:
@@ -67,6 +72,7 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
             "kuryr-pod": self.pod,
             "kuryr-pod-uid": self.pod_uid,
             "kuryr-vif": self.vif,
+            **({POOL: self.pool} if self.pool else {}),
         }
 
     def identity(self) -> dict[str, str]:
@@ -91,6 +97,7 @@ def read(port: SwitchPort) -> Attachment | None:
         vif=ids.get("kuryr-vif", ""),
         device=port.name,
         mac=ids.get("attached-mac", ""),
+        pool=ids.get(POOL, ""),
     )
 
 

@@ -13,15 +13,18 @@ from collections import defaultdict
 
 from oslo_config import cfg
 
-from kuryr.cni import attachments
+from kuryr.cni import attachments, parked
+from kuryr.cni.activity import Activity
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.binding import loading
 from kuryr.cni.binding.base import Node
 from kuryr.cni.dispatch import Dispatcher
 from kuryr.cni.health import Failures, HealthServer
 from kuryr.cni.kuryrports import KuryrPorts
+from kuryr.cni.locks import KeyedLocks
 from kuryr.cni.metrics import Metrics
 from kuryr.cni.node_port import NodePort
+from kuryr.cni.parking import Parking
 from kuryr.cni.plugin import Plugin, Settings
 from kuryr.cni.protocol import CniError, Code
 from kuryr.cni.reports import Reporter
@@ -32,7 +35,7 @@ from kuryr.k8s.events import EventRecorder
 from kuryr.k8s.informer import Informer
 from kuryr.k8s.settings import settings_from_conf
 from kuryr.net.switch import Switch
-from kuryr.objects.kuryrport import NODE_LABEL
+from kuryr.objects.kuryrport import NODE_LABEL, VIF_IDS, used_vif_ids
 from kuryr.objects.meta import Key
 from kuryr.objects.resources import KURYRPORTS, PODS
 
@@ -87,6 +90,7 @@ class Daemon:
         self._metrics = Metrics()
         self._client = Client(settings_from_conf(conf), observe=self._metrics.call)
         self._informer = Informer(self._client, KURYRPORTS, label_selector=f"{NODE_LABEL}={self.node_name}")
+        self._informer.store.add_index(VIF_IDS, used_vif_ids)
         self._kuryrports = KuryrPorts(self._informer.store)
         self._informer.add_listener(self._kuryrports.changed)
         self._events = (
@@ -97,6 +101,7 @@ class Daemon:
         self._reporter = Reporter(self._client, self._events, self._informer.store.get)
         self._switch = Switch(conf.os_vif_ovs.ovsdb_connection)
         self._metrics.attachments.set_function(lambda: len(attachments.all_of(self._switch.state)))
+        self._metrics.parked.set_function(lambda: len(parked.all_of(self._switch.state)))
         node = Node(
             switch=self._switch,
             ovs_bridge=conf.neutron_defaults.ovs_bridge,
@@ -104,9 +109,10 @@ class Daemon:
             vhostuser_mount_point=conf.vhostuser.mount_point,
             ovs_vhu_path=conf.vhostuser.ovs_vhu_path,
         )
+        drivers, ports, activity = loading.load(node), KeyedLocks(), Activity()
         self._plugin = Plugin(
             node,
-            loading.load(node),
+            drivers,
             self._kuryrports,
             self._reporter,
             Settings(
@@ -116,7 +122,19 @@ class Daemon:
             ),
             pod_uid=self._pod_uid,
             serving=self._serving,
+            ports=ports,
+            activity=activity,
         )
+        self._parking = Parking(
+            self._switch,
+            drivers,
+            ports,
+            activity,
+            self._informer.store.values,
+            lambda port: bool(self._informer.store.by_index(VIF_IDS, port)),
+            self._reporter.parked,
+        )
+        self._informer.add_listener(self._parking.look_again)
         self._node_port = NodePort(
             self._switch,
             conf.node_port.interface,
@@ -162,6 +180,7 @@ class Daemon:
             self._plugin.give_up_waiting()
             self._server.drain(grace)
         self._node_port.stop()
+        self._parking.stop()
         self._health.stop()
         self._reporter.stop()
         if self._events is not None:
@@ -195,6 +214,7 @@ class Daemon:
             if self._stopped.is_set():
                 return
         self._node_port.start()
+        self._parking.start()
         self._catch_up()
 
     def _catch_up(self) -> None:

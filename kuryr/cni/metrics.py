@@ -47,6 +47,11 @@ class Metrics:
         self.attachments = Gauge(
             "kuryr_cni_attachments", "Interfaces of pods on this node's switch", registry=self.registry
         )
+        self.parked = Gauge(
+            "kuryr_cni_parked_ports",
+            "Ports of the node's pool that wait on its switch",
+            registry=self.registry,
+        )
 
     def request(self, command: str, code: int, seconds: float) -> None:
         """A request ended; ``code`` is 0 where it succeeded."""

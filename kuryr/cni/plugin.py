@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from kuryr.cni import adoption, attachments, verification
+from kuryr.cni.activity import Activity
 from kuryr.cni.addressing import Plan, plan
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.binding import container
@@ -68,6 +71,8 @@ class Plugin:
     :param drivers: binding drivers by class of VIF.
     :param pod_uid: asks the API for a pod's UID, for runtimes that do not pass it.
     :param serving: raises :class:`CniError` where an ADD could not be served, other than for the switch.
+    :param ports: the locks of ports, by id, where others work on ports too.
+    :param activity: told of what is done for requests.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Plugin:
         *,
         pod_uid: Callable[[Key], str],
         serving: Callable[[], None],
+        ports: KeyedLocks | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self._node = node
         self._drivers = drivers
@@ -88,7 +95,8 @@ class Plugin:
         self._settings = settings
         self._pod_uid = pod_uid
         self._serving = serving
-        self._ports = KeyedLocks()
+        self._ports = ports if ports is not None else KeyedLocks()
+        self._activity = activity if activity is not None else Activity()
         self._containers = KeyedLocks()
         self._workers = threading.Semaphore(settings.workers)
         self._additions = Additions(self._wake)
@@ -137,6 +145,7 @@ class Plugin:
         try:
             for i, entry in enumerate(bound):
                 with (
+                    self._activity.working(),
                     self._containers.held(request.container_id),
                     self._ports.held(entry.vif.id),
                     self._workers,
@@ -181,6 +190,7 @@ class Plugin:
                 vif=vif.kind,
                 device=driver.device(vif),
                 mac=vif.address,
+                pool=kuryrport.status.vifs[name].pool,
             )
             bound.append(Bound(name, vif, attachment, plan(vif, default=name == default), driver))
         return bound
@@ -221,7 +231,8 @@ class Plugin:
         """Leave nothing of an ADD that failed; what cannot be taken away now is told, and DEL takes it away."""
         for entry in bound:
             try:
-                self._detach(entry.attachment)
+                # What failed is not given back to a pool as it is: it is made anew.
+                self._detach(msgspec.structs.replace(entry.attachment, pool=""))
             except Exception as error:
                 cause.add_note(f"and {entry.attachment.device} is still plugged: {error!r}")
 
@@ -238,8 +249,9 @@ class Plugin:
         # An ADD that is just plugging is let through, so that what it plugs is seen here.
         with self._containers.held(request.container_id):
             found = self._found(request) or self._adopt(request)
-        for attachment in found:
-            self._detach(attachment)
+        with self._activity.working():
+            for attachment in found:
+                self._detach(attachment)
         if not found:
             # Interfaces that no switch carries, and one made by a daemon that was killed before the switch knew of it.
             container.remove(

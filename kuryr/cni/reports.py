@@ -63,6 +63,22 @@ def up_patch(kuryrport: KuryrPort, interfaces: Iterable[str], message: str) -> d
     return {"metadata": {"uid": kuryrport.metadata.uid}, "status": {"vifs": vifs}}
 
 
+def parked_patch(kuryrport: KuryrPort, names: Iterable[str]) -> dict[str, Any]:
+    """The merge patch of the status that says that these VIFs of a pool are up.
+
+    It holds the version that it was made from: a VIF that was taken out of the pool meanwhile must not come back.
+    """
+    vifs = {}
+    for name in names:
+        up = Condition(
+            type=UP, status="True", reason="Wired", message="the port waits on its node, carrying traffic"
+        )
+        conditions = set_condition(kuryrport.status.vifs[name].conditions, up)
+        vifs[name] = {"conditions": msgspec.to_builtins(conditions)}
+    metadata = {"uid": kuryrport.metadata.uid, "resourceVersion": kuryrport.metadata.resource_version}
+    return {"metadata": metadata, "status": {"vifs": vifs}}
+
+
 class Reporter:
     """Writes the conditions of attached pods and the Events of those that could not be.
 
@@ -100,6 +116,18 @@ class Reporter:
             self._events.event(
                 Pod(api_version="v1", kind="Pod", metadata=metadata), error.reason, error.message
             )
+
+    def parked(self, kuryrport: KuryrPort, names: Iterable[str]) -> bool:
+        """Write, now, that these VIFs of a pool carry traffic; False where it should be tried again without a cause."""
+        try:
+            patch = parked_patch(kuryrport, names)
+            self._client.merge_patch(KURYRPORTS, kuryrport.key, patch, subresource="status")
+        except (NotFound, Conflict):
+            LOG.debug("KuryrPort %s changed before it could be said what is up", kuryrport.key)
+        except ApiError as error:
+            LOG.warning("What is up of KuryrPort %s could not be told yet: %s", kuryrport.key, error)
+            return False
+        return True
 
     def catch_up(self, wired: Mapping[str, list[Attachment]]) -> None:
         """Report what a daemon that was killed could not.

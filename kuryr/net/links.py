@@ -91,6 +91,37 @@ class Links:
             "add", ifname=name, link=index_of(parent), net_ns_fd=namespace, group=GROUP, **arguments
         )
 
+    def move(
+        self, name: str, new_name: str, namespace: int, *, mac: str = "", mtu: int = 0, alias: str = ""
+    ) -> None:
+        """Take an interface down and move it to the namespace of the file descriptor, as ``new_name``.
+
+        Its addresses, routes, neighbours and queueing disciplines stay behind; its group goes with it.
+
+        :raises AlreadyThere: where the name is taken there.
+        """
+        arguments: dict[str, Any] = {"net_ns_fd": namespace, "ifname": new_name, "ifalias": alias}
+        if mac:
+            arguments["address"] = mac
+        if mtu:
+            arguments["mtu"] = mtu
+        with _explained(f"interface {name}, to be moved as {new_name}"):
+            self._netlink.link("set", index=index_of(name), **arguments)
+
+    def drop_program(self, name: str) -> None:
+        """Take the XDP program off an interface; fine where there is none."""
+        with _explained(f"{name}: XDP program"):
+            self._netlink.link("set", index=index_of(name), xdp={"attrs": [("IFLA_XDP_FD", -1)]})
+
+    def peer(self, name: str) -> int:
+        """Index of the other end of a veth pair, in the namespace where that is; 0 for other kinds.
+
+        :raises NetworkError: where there is no interface of that name.
+        """
+        message = next(iter(self._netlink.get_links(index_of(name))))
+        info = message.get("linkinfo")
+        return int(message.get("link") or 0) if info is not None and info.get("kind") == "veth" else 0
+
     def set_up(self, name: str, *, mtu: int = 0, mac: str = "", master: str = "", alias: str = "") -> None:
         """Bring an interface up, with what else is given; an alias is a note that stays with the interface."""
         arguments: dict[str, Any] = {"state": "up"}
@@ -216,6 +247,11 @@ def links() -> Iterator[Links]:
     """A netlink socket for this thread and the namespace that it is in."""
     with IPRoute() as netlink:
         yield Links(netlink)
+
+
+def names() -> frozenset[str]:
+    """Names of all interfaces of this thread's namespace."""
+    return frozenset(name for _, name in socket.if_nameindex())
 
 
 def index_of(name: str) -> int:

@@ -40,6 +40,13 @@ def opened(path: str) -> Iterator[int]:
 
 
 @contextmanager
+def own() -> Iterator[int]:
+    """A file descriptor of the namespace that this thread is in."""
+    with opened(_OWN) as fd:
+        yield fd
+
+
+@contextmanager
 def entered(path: str) -> Iterator[None]:
     """Run the block with this thread in the namespace at ``path``.
 

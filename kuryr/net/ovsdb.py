@@ -119,19 +119,30 @@ class Ovsdb:
         :raises SwitchUnavailable: without an answer in time; it may be carried out all the same.
         :raises SwitchError: with the database's reason.
         """
+        self.begin(build)(timeout)
+
+    def begin(self, build: Build) -> Callable[[float], None]:
+        """Begin a transaction; what is returned waits for its end, as :meth:`transact` does.
+
+        :raises SwitchUnavailable: where it cannot be begun.
+        """
         job = _Job(build)
         with self._lock:
             if self._thread is None or self._stopping:
                 raise SwitchUnavailable(f"Open vSwitch's database {self.remote}: not connected")
             self._queue.append(job)
         self._wake()
-        try:
-            job.outcome.result(timeout)
-        except TimeoutError:
-            job.abandoned = True
-            raise SwitchUnavailable(
-                f"Open vSwitch's database {self.remote} does not answer: is ovsdb-server running?"
-            ) from None
+
+        def finish(timeout: float) -> None:
+            try:
+                job.outcome.result(timeout)
+            except TimeoutError:
+                job.abandoned = True
+                raise SwitchUnavailable(
+                    f"Open vSwitch's database {self.remote} does not answer: is ovsdb-server running?"
+                ) from None
+
+        return finish
 
     def _wake(self) -> None:
         os.eventfd_write(self._wake_fd, 1)

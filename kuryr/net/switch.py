@@ -7,7 +7,7 @@ import enum
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,11 +23,12 @@ DEAD_VLAN = 4095
 TRUNK_BRIDGE_PREFIX = "tbr-"
 
 _UNIX = "unix:"
+_ZONE = "ct-zone-"
 _IN_KERNEL = ("", "system", "internal", "tap")
 
 _TABLES = {
     "Open_vSwitch": ("bridges", "external_ids", "next_cfg", "cur_cfg"),
-    "Bridge": ("name", "ports", "datapath_type"),
+    "Bridge": ("name", "ports", "datapath_type", "external_ids"),
     "Port": ("name", "interfaces", "tag"),
     "Interface": ("name", "type", "external_ids", "mac", "mtu_request", "error", "options", "ifindex"),
 }
@@ -63,6 +64,8 @@ class SwitchState:
     external_ids: Mapping[str, str] = field(default_factory=dict)
     applied: int = 0
     """Number of the last configuration that ovs-vswitchd has applied (cur_cfg)."""
+    bridge_ids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """external_ids of the bridges, by name."""
 
     @property
     def backend(self) -> Backend:
@@ -78,6 +81,13 @@ class SwitchState:
         if self.backend is Backend.OVN:
             return port.external_ids.get("ovn-installed") == "true"
         return port.tag is not None and port.tag != DEAD_VLAN
+
+    def conntrack_zone(self, port: str) -> int | None:
+        """The zone in which OVN tracks the connections of a Neutron port and of no other; None where there is none."""
+        for ids in self.bridge_ids.values():
+            if (zone := ids.get(_ZONE + port, "")).isdecimal():
+                return int(zone)
+        return None
 
     def why_unwired(self, name: str) -> str:
         """What to look at when a port is not wired, for people."""
@@ -194,10 +204,14 @@ class Switch:
 
         :raises SwitchError: where the bridge does not exist, or a port of that name does.
         """
-        agent = self._state.backend is Backend.AGENT
-        trunk = port.bridge.startswith(TRUNK_BRIDGE_PREFIX)
+        self.add_ports((port,))
 
-        def build(tables: Any, transaction: Any) -> None:
+    def add_ports(self, ports: Sequence[NewPort]) -> None:
+        """Add all ports as :meth:`add_port` adds one, or none, in one transaction."""
+        agent = self._state.backend is Backend.AGENT
+
+        def add(tables: Any, transaction: Any, port: NewPort) -> None:
+            trunk = port.bridge.startswith(TRUNK_BRIDGE_PREFIX)
             bridge = _find(tables, "Bridge", port.bridge)
             if bridge is None and trunk:
                 bridge = _add_bridge(tables, transaction, port)
@@ -223,6 +237,10 @@ class Switch:
                 record.tag = DEAD_VLAN
             bridge.addvalue("ports", record)
 
+        def build(tables: Any, transaction: Any) -> None:
+            for port in ports:
+                add(tables, transaction, port)
+
         self._ovsdb.transact(build, self.timeout)
 
     def set_external_ids(self, name: str, values: Mapping[str, str]) -> None:
@@ -239,6 +257,27 @@ class Switch:
                 interface.setkey("external_ids", key, value)
 
         self._ovsdb.transact(build, self.timeout)
+
+    def begin_to_replace(
+        self, name: str, expected: Mapping[str, str], values: Mapping[str, str], drop: Collection[str] = ()
+    ) -> Callable[[], None]:
+        """Begin to set entries of the port's external_ids and take others away, in one transaction.
+
+        :param expected: entries that it must have.
+        :returns: what waits for the end; it raises :class:`SwitchError` where the port does not have what is expected.
+        """
+
+        def build(tables: Any, transaction: Any) -> None:
+            interface = _find(tables, "Interface", name)
+            if interface is None or not expected.items() <= interface.external_ids.items():
+                raise SwitchError(f"port {name} is gone or another's by now: expected {dict(expected)}")
+            for key in drop:
+                interface.delkey("external_ids", key)
+            for key, value in values.items():
+                interface.setkey("external_ids", key, value)
+
+        finish = self._ovsdb.begin(build)
+        return lambda: finish(self.timeout)
 
     def delete_port(
         self, name: str, *, expected: Mapping[str, str] | None = None, applied: bool = False
@@ -295,6 +334,7 @@ class Switch:
                 for gone in [uuid for uuid in rows if uuid not in live]:
                     del rows[gone]
         tags: dict[str, int | None] = dict(self._rows["Port"].values())
+        bridges = list(self._rows["Bridge"].values())
         root: tuple[Any, ...] = next(iter(self._rows["Open_vSwitch"].values()), ({}, 0))
         state = SwitchState(
             ports={
@@ -308,9 +348,10 @@ class Switch:
                 )
                 for row in self._rows["Interface"].values()
             },
-            bridges=dict(self._rows["Bridge"].values()),
+            bridges={row[0]: row[1] for row in bridges},
             external_ids=root[0],
             applied=root[1],
+            bridge_ids={row[0]: row[2] for row in bridges},
         )
         with self._condition:
             self._state = state
@@ -331,7 +372,7 @@ def _read(table: str, row: Any) -> tuple[Any, ...]:
         case "Port":
             return row.name, next(iter(row.tag), None)
         case "Bridge":
-            return row.name, row.datapath_type
+            return row.name, row.datapath_type, dict(row.external_ids)
         case _:
             return dict(row.external_ids), row.cur_cfg
 

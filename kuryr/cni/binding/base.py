@@ -9,11 +9,12 @@ port never come at the same time.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kuryr.cni.addressing import Plan
 from kuryr.cni.attachments import Attachment
+from kuryr.cni.parked import Parked
 from kuryr.cni.protocol import Interface
 from kuryr.cni.stages import Stages
 from kuryr.errors import KuryrError
@@ -93,3 +94,27 @@ class BindingDriver(abc.ABC):
     def why_down(self, attachment: Attachment) -> str:
         """What to look at when the VIF does not come up, for people."""
         return self.node.switch.state.why_unwired(attachment.device)
+
+
+class ParkingDriver(BindingDriver):
+    """Binds VIFs that can wait on the node for their pod, wired.
+
+    ``connect`` takes what waits instead of making it anew, and ``disconnect`` puts back what has ``attachment.pool``;
+    where either cannot, they do as for any other. Killed at any instant, a driver leaves what its next ``connect``,
+    ``disconnect`` or ``park`` of that port puts right.
+    """
+
+    @abc.abstractmethod
+    def parked(self, vif: VIF, pool: str) -> Parked:
+        """What the VIF is when it waits.
+
+        :raises BindingError: where it cannot wait on this node.
+        """
+
+    @abc.abstractmethod
+    def park(self, wanted: Sequence[Parked]) -> None:
+        """Let these wait, plugged in one go; what there is of them already is replaced."""
+
+    @abc.abstractmethod
+    def unpark(self, parked: Parked) -> None:
+        """Take away what waits; one that is a sandbox's by now is not touched."""

@@ -30,6 +30,43 @@ def make_veth(host: str, attachment: Attachment, mtu: int, *, master: str = "") 
         link.set_up(host, master=master)
 
 
+def park(host: str, inner: str, mac: str, mtu: int) -> None:
+    """A veth pair with both ends here: ``host`` up, for the switch; ``inner``, with the MAC, down until it is moved."""
+    with netns.own() as here, links.links() as link:
+        link.delete(host)
+        link.add_veth(host, inner, here, mac=mac, mtu=mtu)
+        for name in (host, inner):
+            links.disable_ipv6(name)
+        link.set_up(host)
+
+
+def take(inner: str, attachment: Attachment, mtu: int) -> None:
+    """Move what waits here into the sandbox.
+
+    :raises AlreadyThere: where the sandbox has an interface of that name; the other is in the sandbox all the same.
+    """
+    with netns.opened(attachment.netns) as namespace, links.links() as link:
+        link.move(inner, attachment.ifname, namespace, mac=attachment.mac, mtu=mtu, alias=attachment.alias)
+
+
+def put_back(host: str, inner: str, attachment: Attachment, mtu: int) -> bool:
+    """Move the sandbox's interface here, as :func:`park` made it; False where it is not the other end of ``host``."""
+    if inner not in links.names():
+        index = links.index_of(host)
+        with netns.own() as here, netns.entered(attachment.netns), links.links() as link:
+            # Whoever is root in the pod may have put something else in its place.
+            if link.peer(attachment.ifname) != index:
+                return False
+            link.drop_program(attachment.ifname)
+            link.move(attachment.ifname, inner, here, mac=attachment.mac, mtu=mtu)
+    links.disable_ipv6(inner)
+    with links.links() as link:
+        if link.peer(host) == links.index_of(inner):
+            return True
+        link.delete(inner)
+    return False
+
+
 def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = False) -> None:
     """Bring the sandbox's interface up with the plan's addresses and routes.
 
