@@ -60,9 +60,12 @@ def main() -> int:
     found = conditions.read(quick=arguments.quick)
     bench = Bench(QUICK if arguments.quick else FULL, cache(pods.client))
     names = arguments.names or list(MEASUREMENTS)
-    measurements = [take(name, MEASUREMENTS[name], bench) for name in names]
     file = arguments.json or RESULTS / f"{found.date.replace(':', '')}.json"
-    report.write(Report(found, measurements), file)
+    measurements: list[Measurement] = []
+    for name in names:
+        measurements.append(take(name, MEASUREMENTS[name], bench))
+        # A run that is cut off leaves what it has.
+        report.write(Report(found, measurements), file)
     print(report.text(measurements))
     print(f"\nOf {found.date}, commit {found.commit[:12]}, load {found.load:.1f}; more in {file}")
     return 1 if any(measurement.error for measurement in measurements) else 0
