@@ -94,10 +94,10 @@ def check_names(conf: cfg.ConfigOpts) -> None:
     for kind, name, base, option in chosen:
         try:
             cls = load_class(NAMESPACE + kind, name, f"[kubernetes] {option}", base)
-            if issubclass(cls, VIFPoolDriver) and (
-                problem := pool_problem(cls, name, kubernetes.pod_vif_driver)
-            ):
-                problems.append(problem)
+            if issubclass(cls, VIFPoolDriver):
+                problems += cls.name_problems(conf)
+                if problem := pool_problem(cls, name, kubernetes.pod_vif_driver):
+                    problems.append(problem)
         except ConfigurationError as error:
             problems.append(str(error))
     problems += [

@@ -252,6 +252,11 @@ class VIFPoolDriver(PodVIFDriver):
         """As the VIF driver does."""
         return self.vif_driver.port_fields(owner, ifname, allocation)
 
+    @classmethod
+    def name_problems(cls, conf: cfg.ConfigOpts) -> Iterable[str]:
+        """What is wrong with the names of drivers in the pool's own options. Makes no driver and no call."""
+        return ()
+
     def vif_driver_name(self, node: str) -> str:
         """Name of the pod_vif driver that VIFs of pods on that node are made by, where nothing else says so."""
         return str(self.context.conf.kubernetes.pod_vif_driver)

@@ -163,13 +163,15 @@ class Drivers:
         return fixed + [driver for driver in self.vif_drivers() if driver not in fixed]
 
 
-def pool_problem(pool: type[VIFPoolDriver], name: str, vif_driver: str) -> str | None:
+def pool_problem(
+    pool: type[VIFPoolDriver], name: str, vif_driver: str, option: str = "[kubernetes] vif_pool_driver"
+) -> str | None:
     """Why the pool of that name cannot keep VIFs of that driver, if it cannot."""
     supported = pool.supported_vif_drivers
     if supported is None or vif_driver in supported:
         return None
     return (
-        f"[kubernetes] vif_pool_driver: {name!r} cannot keep VIFs of pod_vif_driver {vif_driver!r}, "
+        f"{option}: {name!r} cannot keep VIFs of pod_vif_driver {vif_driver!r}, "
         f"only of: {', '.join(sorted(supported))}."
     )
 

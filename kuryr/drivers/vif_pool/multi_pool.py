@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -46,33 +47,26 @@ class MultiPool(VIFPoolDriver):
         super().__init__(context, vif_driver)
         self._default: str = context.conf.kubernetes.pod_vif_driver
         self._pools: dict[str, VIFPoolDriver] = {}
-        mapping = mapping_of(context.conf.vif_pool)
-        if not mapping:
-            raise ConfigurationError(
-                f"{OPTION}: empty, expected pod_vif drivers with their pools, such as neutron-vif:neutron."
-            )
-        if self._default not in mapping:
-            raise ConfigurationError(
-                f"{OPTION}: lacks {self._default!r}, the driver of [kubernetes] pod_vif_driver."
-            )
-        for name, pool_name in mapping.items():
-            self._pools[name] = self._make(name, pool_name)
+        for name, (driver_class, pool_class) in _classes(context.conf).items():
+            driver = vif_driver
+            if name != self._default:
+                register_options(context.conf, driver_class)
+                driver = driver_class(context)
+            register_options(context.conf, pool_class)
+            self._pools[name] = pool_class(context, driver)
+            self._pools[name].serves = partial(self._is_of, name)
 
-    def _make(self, name: str, pool_name: str) -> VIFPoolDriver:
-        pool_class = load_class(NAMESPACE + "vif_pool", pool_name, OPTION, VIFPoolDriver)
-        if issubclass(pool_class, MultiPool):
-            raise ConfigurationError(f"{OPTION}: {pool_name!r} cannot be in itself.")
-        if problem := pool_problem(pool_class, pool_name, name):
-            raise ConfigurationError(problem)
-        driver = self.vif_driver
-        if name != self._default:
-            driver_class = load_class(NAMESPACE + "pod_vif", name, OPTION, PodVIFDriver)
-            register_options(self.context.conf, driver_class)
-            driver = driver_class(self.context)
-        register_options(self.context.conf, pool_class)
-        pool: VIFPoolDriver = pool_class(self.context, driver)
-        pool.serves = lambda node: self.vif_driver_name(node) == name
-        return pool
+    def _is_of(self, name: str, node: str) -> bool:
+        return self.vif_driver_name(node) == name
+
+    @classmethod
+    def name_problems(cls, conf: cfg.ConfigOpts) -> Iterable[str]:
+        """Those of the mapping."""
+        try:
+            _classes(conf)
+        except ConfigurationError as error:
+            return str(error).splitlines()
+        return ()
 
     def vif_driver_name(self, node: str) -> str:
         """As the node's label says, where the mapping has it."""
@@ -190,7 +184,38 @@ class MultiPool(VIFPoolDriver):
         return sum(pool.free(node) for pool in self._pools.values())
 
 
-def mapping_of(group: cfg.ConfigOpts.GroupAttr) -> dict[str, str]:
+def _classes(conf: cfg.ConfigOpts) -> dict[str, tuple[type[PodVIFDriver], type[VIFPoolDriver]]]:
+    """The pod_vif drivers of the mapping by their names, each with its pool.
+
+    :raises ConfigurationError: with a line for each problem.
+    """
+    default, mapping = conf.kubernetes.pod_vif_driver, _mapping(conf.vif_pool)
+    problems: list[str] = []
+    if not mapping:
+        problems.append(
+            f"{OPTION}: empty, expected pod_vif drivers with their pools, such as neutron-vif:neutron."
+        )
+    elif default not in mapping:
+        problems.append(f"{OPTION}: lacks {default!r}, the driver of [kubernetes] pod_vif_driver.")
+    found: dict[str, tuple[type[PodVIFDriver], type[VIFPoolDriver]]] = {}
+    for name, pool_name in mapping.items():
+        try:
+            driver_class = load_class(NAMESPACE + "pod_vif", name, OPTION, PodVIFDriver)
+            pool_class = load_class(NAMESPACE + "vif_pool", pool_name, OPTION, VIFPoolDriver)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            continue
+        if issubclass(pool_class, MultiPool):
+            problems.append(f"{OPTION}: {pool_name!r} cannot be in itself.")
+        elif problem := pool_problem(pool_class, pool_name, name, OPTION):
+            problems.append(problem)
+        found[name] = (driver_class, pool_class)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found
+
+
+def _mapping(group: cfg.ConfigOpts.GroupAttr) -> dict[str, str]:
     """Names of pod_vif drivers with their pools', by [vif_pool] vif_pool_mapping, else the original's older option."""
     if group.vif_pool_mapping:
         return dict(group.vif_pool_mapping)

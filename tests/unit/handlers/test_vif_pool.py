@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a pool's KuryrPort is to be written."""
+
+from typing import Any
+
+import msgspec
+
+from kuryr.drivers.types import Allocation, Stock
+from kuryr.handlers.statuses import vif_status
+from kuryr.handlers.vif_pool import MOST_SHOWN, changes
+from kuryr.objects.kuryrport import VIFStatus
+from kuryr.objects.meta import Condition
+from kuryr.objects.vif import Network, VIFOpenVSwitch
+
+UP = Condition("Up", "True", "Wired")
+
+
+def allocation(vif_id: str, groups: tuple[str, ...] = ("g",)) -> Allocation:
+    vif = VIFOpenVSwitch(
+        id=vif_id, address="fa:16:3e:00:00:01", network=Network(id="n"), vif_name=f"tap{vif_id}"
+    )
+    return Allocation(
+        vif=vif, project_id="p", security_groups=groups, subnet_ids=("s",), reason="r", pool="kuryr-pool.n1"
+    )
+
+
+def entry(vif_id: str, groups: tuple[str, ...] = ("g",), *, up: bool = False) -> VIFStatus:
+    made = vif_status(allocation(vif_id, groups), default=False, driver="d")
+    return msgspec.structs.replace(made, conditions=[UP]) if up else made
+
+
+def written(shown: dict[str, VIFStatus], stock: Stock) -> dict[str, Any]:
+    return changes(shown, stock, "d")
+
+
+def test_what_is_ready_is_shown_and_what_is_not_is_taken_away() -> None:
+    patch = written({"tapa": entry("a")}, Stock(ready=(allocation("b"),)))
+    assert patch == {"tapa": None, "tapb": msgspec.to_builtins(entry("b"))}
+
+
+def test_nothing_is_written_where_nothing_changed() -> None:
+    shown = {"tapa": entry("a", up=True), "tapb": entry("b")}
+    assert written(shown, Stock(ready=(allocation("b"), allocation("a")))) == {}
+
+
+def test_what_was_handed_out_stays_until_its_kuryrport_was_seen() -> None:
+    shown = {"tapa": entry("a", up=True)}
+    assert written(shown, Stock(handed_out=frozenset({"a"}))) == {}
+    assert written({}, Stock(handed_out=frozenset({"a"}))) == {}
+    assert written(shown, Stock()) == {"tapa": None}
+
+
+def test_other_groups_are_written() -> None:
+    patch = written({"tapa": entry("a", up=True)}, Stock(ready=(allocation("a", ("g2",)),)))
+    assert patch == {"tapa": msgspec.to_builtins(entry("a", ("g2",)))}
+
+
+def test_what_a_late_report_left_is_taken_away() -> None:
+    """A daemon's condition on an entry that was just taken away makes one without a VIF."""
+    assert written({"tapa": VIFStatus(conditions=[UP])}, Stock()) == {"tapa": None}
+
+
+def test_no_more_than_a_kuryrport_may_have_and_those_shown_first() -> None:
+    ready = tuple(allocation(f"{number:03}") for number in range(100))
+    first = written({}, Stock(ready=ready))
+    assert len(first) == MOST_SHOWN
+    last = {f"tap{number:03}": entry(f"{number:03}") for number in range(100 - MOST_SHOWN, 100)}
+    assert written(last, Stock(ready=ready)) == {}
