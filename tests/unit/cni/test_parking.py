@@ -166,9 +166,9 @@ def test_a_trunks_bridge_is_made_with_the_pod() -> None:
 
     driver = OpenVSwitchBinding(Node(switch=Live()))  # type: ignore[arg-type]
     network = Network(id="n", mtu=1442)
-    vif = VIFOpenVSwitch(id=A, address="fa:16:3e:00:00:07", network=network, vif_name=None)
+    vif = VIFOpenVSwitch(id=A, address="fa:16:3e:00:00:07", network=network, vif_name="")
     assert driver.parked(vif, POOL) == waiting()
-    trunk = VIFOpenVSwitch(id=A, address="x", network=network, vif_name=None, bridge_name="tbr-1")
+    trunk = VIFOpenVSwitch(id=A, address="x", network=network, vif_name="", bridge_name="tbr-1")
     with pytest.raises(BindingError, match="before its pod"):
         driver.parked(trunk, POOL)
 
