@@ -163,6 +163,8 @@ class PortAuditor(Auditor):
             port = self._client.get(KURYRPORTS, finding.kuryrport)
             if port.metadata.uid != finding.kuryrport_uid or port.deleting:
                 return ""
+            if finding.interface in port.status.vifs:
+                self._drivers.vif_driver(port.status.vifs[finding.interface].driver).lost(finding.id)
             if port.spec.owner_kind == "Node" or not _ran(port):
                 self._tell(finding, PORT_RECREATED, f"{finding.message}; another is made")
                 self._client.delete(KURYRPORTS, port.key, uid=port.metadata.uid)

@@ -223,6 +223,9 @@ class PodVIFDriver(Driver):
         """
         return None
 
+    def lost(self, vif_id: str) -> None:
+        """An audit found that the cloud does not have a VIF any more that is in use: it must not be handed out again."""
+
 
 class VIFPoolDriver(PodVIFDriver):
     """Ready VIFs in front of a :class:`PodVIFDriver`; asked instead of it, with the same contract.

@@ -304,6 +304,11 @@ class PortPool(VIFPoolDriver):
         if self._room.recovered.done():
             self._filler.audit(snapshot)
 
+    def lost(self, vif_id: str) -> None:
+        """It is not taken back."""
+        with self._room.lock:
+            self._room.forget(vif_id, time.monotonic())
+
     def known_ports(self) -> Collection[str] | None:
         """Those that are ready, or handed out and not seen in a KuryrPort yet; None before they are recovered."""
         if not self._room.recovered.done():

@@ -131,6 +131,11 @@ class MultiPool(VIFPoolDriver):
         """As the driver that made it says."""
         return self._of(owner.node, allocation.driver).port_fields(owner, ifname, allocation)
 
+    def lost(self, vif_id: str) -> None:
+        """Told to all: any may have it back."""
+        for pool in self._pools.values():
+            pool.lost(vif_id)
+
     def adopt(self, owner: Owner, ifname: str, vif: VIF, project_id: str) -> Allocation:
         """As the node's driver does."""
         return self._of(owner.node).adopt(owner, ifname, vif, project_id)

@@ -177,3 +177,38 @@ def test_the_quota_is_told_before_it_is_used_up(world: World) -> None:
         wait_until(lambda: get(url)[0] != 200, "it is not ready")
         assert "the project's quota of ports is used up" in get(url)[1]
         assert events().count("QuotaLow") == 1
+
+
+def test_a_pool_does_not_take_a_port_back_that_is_gone(world: World) -> None:
+    options = {
+        "kubernetes": {**AUDITED["kubernetes"], "vif_pool_driver": "neutron"},
+        "vif_pool": {"ports_pool_min": 2, "ports_pool_update_frequency": 1, "address_rest": 1},
+    }
+    world.create_node(NODE)
+
+    def ready() -> set[str]:
+        pool = world.kuryrport(f"kuryr-pool.{NODE}", "kube-system")
+        return {vif.id for vif in pool.decoded_vifs().values()} if pool is not None else set()
+
+    with world.controller(options) as running:
+        running.wait_ready()
+        wait_until(lambda: len(ready()) >= 2, "the pool is filled")
+        world.create_pod("a")
+        lost = world.wait_filled("a").decoded_vifs()["eth0"].id
+        assert running.metric("kuryr_pool_events_total", event="hits") == 1
+        world.cloud.remove("ports", lost)
+        wait_until(lambda: "PortRecreated" in reasons(world, "a"), "the pod has an Event")
+        wait_until(
+            lambda: (
+                (port := world.kuryrport("a")) is not None
+                and bool(port.status.vifs)
+                and port.decoded_vifs()["eth0"].id != lost
+            ),
+            "there is another port",
+        )
+        world.create_pod("b")
+        vifs = {world.wait_filled(name).decoded_vifs()["eth0"].id for name in "ab"}
+        assert vifs <= {port["id"] for port in world.cloud.ports}
+        assert lost not in ready()
+        meddle(world, world.wait_filled("b").decoded_vifs()["eth0"].id, security_groups=[])
+        wait_until(lambda: "PortRepaired" in reasons(world, "b"), "a pool's port in use is put back too")
