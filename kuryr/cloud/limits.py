@@ -55,7 +55,8 @@ class Window:
         self._maximum = maximum
         self._limit = min(start, maximum)
         self._fast = True
-        self._hold = 0
+        # The first round opens connections and warms the cloud up: nothing is compared with it.
+        self._hold = 1
         self._hold_next = HOLD_MIN
         self._trying = False
         self._steps: list[tuple[int, float]] = []
