@@ -9,6 +9,9 @@ from oslo_config import cfg
 GROUP = cfg.OptGroup("neutron", title="Credentials for OpenStack")
 """For the sample alone: a group that is registered gathers the options of its auth_type, so each gets one of its own."""
 
+TIMEOUT = 60
+"""Seconds to wait for an answer; keystoneauth would wait for ever."""
+
 OPTS = [
     cfg.StrOpt("region_name", help="Region of the catalog. Needed where the catalog has several."),
     cfg.StrOpt(
@@ -55,7 +58,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     conf.register_opts(OPTS, group=group)
     loading.register_auth_conf_options(conf, group.name)
     loading.register_session_conf_options(conf, group.name)
-    conf.set_default("timeout", 60, group=group.name)
+    conf.set_default("timeout", TIMEOUT, group=group.name)
     conf.register_group(LIMITS_GROUP)
     conf.register_opts(LIMITS_OPTS, group=LIMITS_GROUP)
 
@@ -63,4 +66,9 @@ def register(conf: cfg.ConfigOpts) -> None:
 def sample_opts() -> list[cfg.Opt]:
     """What the sample shows of [neutron]: our options and those of the password plug-in."""
     common = loading.get_auth_common_conf_options() + loading.get_session_conf_options()
+    cfg.set_defaults(common, timeout=TIMEOUT)
+    for opt in common:
+        if opt.dest == "insecure":
+            # keystoneauth's own words say the opposite.
+            opt.help = "Do not verify the certificates of HTTPS. For tests only."
     return [*OPTS, *common, *loading.get_auth_plugin_conf_options("password")]
