@@ -34,7 +34,7 @@ from kuryr.drivers.types import PoolSize, Shape, Stock
 from kuryr.drivers.vif_pool.filling import SHARE, Filler
 from kuryr.drivers.vif_pool.pool import Holder, Member, PoolKey
 from kuryr.drivers.vif_pool.stockroom import PREFIX, Stockroom, allocation_of, shape_of
-from kuryr.errors import CloudError, CloudNotFound, QuotaExceeded, SubnetFull, WaitFor
+from kuryr.errors import CloudNotFound, QuotaExceeded, Retry, SubnetFull, WaitFor
 from kuryr.objects.resources import KURYRPORTS
 from kuryr.objects.vif import VIF
 
@@ -168,9 +168,7 @@ class PortPool(VIFPoolDriver):
             room.note_cold(owner.uid, request.ifname, choice)
         try:
             return self.vif_driver.request_vif(request, choice)
-        except WaitFor:
-            raise
-        except CloudError as error:
+        except Retry as error:
             with room.lock:
                 # The next try may find something in the pool.
                 room.forget_cold(owner.uid, request.ifname)

@@ -58,6 +58,8 @@ class Filler:
         self._room = room
         self._maker = maker
         self._context = room.context
+        # Ports that the last audit found in no pool: some were only being made.
+        self._unknown: set[str] = set()
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -160,7 +162,7 @@ class Filler:
     def audit(self, snapshot: Snapshot) -> None:
         """Take in what a listing shows: what is gone or was changed is dropped, what was lost is found."""
         room = self._room
-        unknown = []
+        unknown: dict[str, tuple[Port, str]] = {}
         with room.lock:
             room.pool.forget_leaving(snapshot.taken_at - self._grace)
             room.existing = {
@@ -180,9 +182,10 @@ class Filler:
             for port, who in snapshot.ports.values():
                 mine = who.kind == KIND and self._maker.owns(port)
                 if mine and not self._known(port.id) and room.has(port.host_id or who.uid):
-                    unknown.append((port, who.uid))
+                    unknown[port.id] = (port, who.uid)
             room.wake()
-        for port, node in unknown:
+        before, self._unknown = self._unknown, set(unknown)
+        for port, node in (unknown[port_id] for port_id in before & self._unknown):
             now = time.monotonic()
             found = self._member(port, node, now)
             with room.lock:
@@ -240,12 +243,14 @@ class Filler:
             room.remove_ready(members[: min(surplus, limits.batch) if room.has(key.node) else surplus], now)
 
     def _make_ordered(self) -> None:
-        """Start to make what is ordered: one call is left to pods, and as many as pods are waiting for."""
+        """Start to make what is ordered, as far as no pod waits for a call's turn because of it."""
         room = self._room
         while not room.stopping.is_set():
             limit = self._context.cloud.limiter.limit("create port")
             with room.lock:
-                if room.planner.in_flight() >= max(1, limit - 1 - room.cold):
+                # One call is always left to pods, so that the next one's turn is at once.
+                most = limit - 1 - room.cold if room.cold else max(1, limit - 1)
+                if room.planner.in_flight() >= most:
                     return
                 key = room.planner.next(time.monotonic(), room.pool.size)
             if key is None:

@@ -84,10 +84,14 @@ class Stockroom:
 
     def forget_cold(self, uid: str, ifname: str | None = None) -> None:
         """It is through with one interface of that owner, or all."""
+        if uid not in self._cold:
+            return
         if ifname is not None:
-            self._cold.get(uid, {}).pop(ifname, None)
-        if ifname is None or not self._cold.get(uid):
-            self._cold.pop(uid, None)
+            self._cold[uid].pop(ifname, None)
+        if ifname is None or not self._cold[uid]:
+            del self._cold[uid]
+        # Calls that were left to it may be used for filling.
+        self.wake()
 
     # Telling each other
 
