@@ -166,6 +166,7 @@ class KuryrPortHandler(Handler):
         waiting: list[Future[Any]] = []
         failure: KuryrError | None = None
         vifs: dict[str, VIFStatus] = {}
+        made: list[tuple[PodVIFDriver, VIFRequest]] = []
         for request in requests:
             known = port.status.vifs.get(request.ifname)
             name = (
@@ -179,6 +180,7 @@ class KuryrPortHandler(Handler):
                     vifs[request.ifname] = statuses.vif_status(
                         self._chooser.allocate(request, driver), default=request.default, driver=name
                     )
+                    made.append((driver, request))
                 else:
                     self._chooser.forget(request.owner.uid, request.ifname)
                     driver.settled(request)
@@ -193,7 +195,9 @@ class KuryrPortHandler(Handler):
         status = statuses.filled(port, vifs, routes, now=datetime.now(UTC))
         if status is not None:
             fresh = not port.status.vifs
-            self._write_status(key, port, status)
+            if self._write_status(key, port, status):
+                for driver, request in made:
+                    driver.settled(request)
             if fresh:
                 seconds = time.monotonic() - self._first_seen.get(port.metadata.uid, time.monotonic())
                 self.context.observe_stage("kuryrport_allocated", seconds)
@@ -226,13 +230,14 @@ class KuryrPortHandler(Handler):
         if mended:
             self._write_status(key, port, {"vifs": msgspec.to_builtins(mended)})
 
-    def _write_status(self, key: Key, port: KuryrPort, status: dict[str, Any]) -> None:
+    def _write_status(self, key: Key, port: KuryrPort, status: dict[str, Any]) -> bool:
+        """Write, unless somebody else did; False where the KuryrPort is gone."""
         meta = {"uid": port.metadata.uid, "resourceVersion": port.metadata.resource_version}
         patch = {"metadata": meta, "status": status}
         try:
             written = self.context.client.merge_patch(KURYRPORTS, key, patch, subresource="status")
         except NotFound:
-            return
+            return False
         except (Conflict, Invalid) as error:
             raise Retry(
                 f"KuryrPort {key} changed while it was written: {error}", reason="Conflict"
@@ -241,6 +246,7 @@ class KuryrPortHandler(Handler):
         if status.keys() - {"conditions"} and written.metadata.resource_version != meta["resourceVersion"]:
             with self._lock:
                 self._replaced[key] = port.metadata.resource_version
+        return True
 
     # Giving it back
 

@@ -275,3 +275,14 @@ def test_security_groups_that_change_are_set(world: World) -> None:
         assert port["security_groups"] == [other]
         assert port["id"] == first.decoded_vifs()["eth0"].id
         assert world.count("update port") == 1
+
+
+def test_a_pod_deleted_as_soon_as_it_has_its_port(world: World, running: Running) -> None:
+    """Its port is deleted once, though the creation may still be remembered."""
+    for number in range(10):
+        world.create_pod(f"a{number}")
+        world.wait_filled(f"a{number}")
+        world.delete_pod(f"a{number}")
+        world.wait_gone(f"a{number}")
+    assert world.ports() == []
+    assert world.count("delete port") == 10
