@@ -26,7 +26,7 @@ from kuryr.controller.service import SHARD
 from tests.e2e.namespace import eventually
 from tests.functional.kubernetes import free_ports
 
-TOKENS = paths.SOURCE / "etc" / "kubernetes" / "tokens.yaml"
+TOKENS = paths.SOURCE / "etc" / "kubernetes" / "tokens" / "secrets.yaml"
 
 
 @pytest.fixture(scope="module")
