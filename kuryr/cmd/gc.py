@@ -16,20 +16,25 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from oslo_config import cfg
 
 from kuryr.conf import controller as configuration
 from kuryr.controller import site
 from kuryr.controller.auditors import Auditor, PortAuditor
 from kuryr.controller.findings import ORPHAN, Finding
+from kuryr.controller.service import SHARD
 from kuryr.drivers.inventory import PortInventory
 from kuryr.errors import ConfigurationError, KuryrError
 from kuryr.handlers.vif import needs_port
 from kuryr.k8s.client import Client
+from kuryr.k8s.errors import NotFound
+from kuryr.k8s.lease import LEASES
+from kuryr.objects.meta import Key
 from kuryr.objects.resources import KURYRPORTS, PODS
 
 PROGRAM = "kuryr-gc"
@@ -88,6 +93,9 @@ def _arguments(args: Sequence[str] | None) -> argparse.Namespace:
         help="what is younger, or has no age, is dealt with only if it is found again so much later "
         "(default: [kubernetes] audit_grace; keep it above [neutron] timeout)",
     )
+    parser.add_argument(
+        "--id", action="append", default=[], metavar="ID", help="look at this alone; may be repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(args)
 
@@ -103,7 +111,25 @@ def is_older(finding: Finding, seconds: float, now: datetime) -> bool:
     return (now - made.replace(tzinfo=made.tzinfo or UTC)).total_seconds() >= seconds
 
 
-def _judge(auditors: Sequence[Auditor], client: Client, *, listing: bool = True) -> Found:
+def ports_of_pools(conf: cfg.ConfigOpts, client: Client) -> Collection[str] | None:
+    """What may be said of pools' ports: none is in a pool, or (None) nobody but a controller knows.
+
+    The configuration at hand may be another than that of a controller that works, or is about to.
+    """
+    if conf.kubernetes.vif_pool_driver != "noop":
+        return None
+    if any(port.spec.owner_kind == "Pool" for port in client.list(KURYRPORTS).items):
+        return None
+    try:
+        lease = client.get(LEASES, Key(conf.kubernetes.lease_namespace, SHARD))
+    except NotFound:
+        return ()
+    return None if lease.holder else ()
+
+
+def _judge(
+    auditors: Sequence[Auditor], client: Client, ids: Collection[str] = (), *, listing: bool = True
+) -> Found:
     for auditor in auditors if listing else ():
         auditor.list()
     # Read after the listing, so that what was made in between is in no listing.
@@ -112,7 +138,12 @@ def _judge(auditors: Sequence[Auditor], client: Client, *, listing: bool = True)
     def objects(resource: Any) -> list[Any]:
         return kept.setdefault(resource.plural, client.list(resource).items)
 
-    return {f.identity: (auditor, f) for auditor in auditors for f in auditor.judge(objects)}
+    return {
+        finding.identity: (auditor, finding)
+        for auditor in auditors
+        for finding in auditor.judge(objects)
+        if not ids or finding.id in ids
+    }
 
 
 def _refuse_to_empty(found: Found, client: Client) -> None:
@@ -149,16 +180,18 @@ def _mend(auditor: Auditor, finding: Finding) -> Row:
     return _row(finding, "done" if result else "left", result)
 
 
-def _apply(auditors: Sequence[Auditor], client: Client, found: Found, grace: int) -> list[Row]:
+def _apply(
+    auditors: Sequence[Auditor], client: Client, found: Found, ids: Collection[str], grace: int
+) -> list[Row]:
     _refuse_to_empty(found, client)
     now = datetime.now(UTC)
     sure: set[Identity] = {key for key, (_, finding) in found.items() if is_older(finding, grace, now)}
     if sure != found.keys():
         sys.stderr.write(f"{PROGRAM}: looking again in {grace} seconds: some may just be under way\n")
         time.sleep(grace)
-        again = _judge(auditors, client)
+        again = _judge(auditors, client, ids)
         sure = found.keys() & again.keys()
-    still = _judge(auditors, client, listing=False)
+    still = _judge(auditors, client, ids, listing=False)
     return [_mend(*still[key]) for key in sorted(sure & still.keys(), key=str)]
 
 
@@ -170,8 +203,6 @@ def run(options: argparse.Namespace) -> Report:
     files = [part for name in options.config_file for part in ("--config-file", name)]
     conf = configuration.load(files)
     grace = conf.kubernetes.audit_grace if options.grace is None else options.grace
-    # The pool's own ports are known to the controller that has it; without a pool they are nobody's.
-    pooled = () if conf.kubernetes.vif_pool_driver == "noop" else None
     with site.opened(conf) as place:
         inventory = PortInventory(place.ports, place.cluster, lambda: place.drivers.pod_project.projects())
         auditors = [
@@ -181,12 +212,12 @@ def run(options: argparse.Namespace) -> Report:
                 place.drivers,
                 place.client,
                 tell=lambda finding, reason, message: None,
-                pooled=lambda: pooled,
+                pooled=lambda: ports_of_pools(conf, place.client),
             )
         ]
-        found = _judge(auditors, place.client)
+        found = _judge(auditors, place.client, options.id)
         if options.apply and found:
-            rows = _apply(auditors, place.client, found, grace)
+            rows = _apply(auditors, place.client, found, options.id, grace)
         else:
             rows = [_row(found[key][1], "found") for key in sorted(found, key=str)]
         return Report(place.cluster, options.apply, rows)

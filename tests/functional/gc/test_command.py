@@ -11,7 +11,7 @@ import pytest
 
 from kuryr.cmd import gc as command
 from kuryr.objects.resources import KURYRPORTS
-from tests.functional.controller.harness import World
+from tests.functional.controller.harness import NODE, World
 
 GONE = "00000000-0000-4000-8000-000000000001"
 
@@ -121,6 +121,31 @@ def test_ports_of_pools_are_nobodys_only_without_a_pool(gc: Command, world: Worl
     code, out, _ = gc("--dry-run")
     assert code == 1
     assert port_id in out
+
+
+def test_a_pool_that_this_configuration_does_not_know_of_is_left_alone(gc: Command, world: World) -> None:
+    """The pool's KuryrPort says that there is one, whatever the file at hand says."""
+    orphan(world, kind="pool")
+    spec = {"podUid": "node-uid", "podNodeName": NODE, "ownerKind": "Pool"}
+    body = {"metadata": {"name": f"kuryr-pool.{NODE}"}, "spec": spec}
+    world.client.create(KURYRPORTS, "kube-system", body)
+    assert gc("--apply", "--grace", "0")[0] == 0
+
+
+def test_ports_of_pools_are_left_to_a_controller_that_works(gc: Command, world: World) -> None:
+    orphan(world, kind="pool")
+    with world.controller({"kubernetes": {"audit_period": 600}}) as running:
+        running.wait_ready()
+        assert gc("--apply", "--grace", "0")[0] == 0
+    assert gc("--dry-run")[0] == 1, "nobody holds the Lease"
+
+
+def test_only_what_is_named_is_dealt_with(gc: Command, world: World) -> None:
+    wanted, other = orphan(world), orphan(world)
+    code, report = gc.json("--apply", "--grace", "0", "--id", wanted)
+    assert code == 1
+    assert [row["id"] for row in report["findings"]] == [wanted]
+    assert other in {port["id"] for port in world.cloud.ports}
 
 
 def test_an_api_that_lost_its_kuryrports_empties_nothing(gc: Command, world: World) -> None:
