@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import configparser
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ that says so.
 
 An option marked *reloadable* is read again at SIGHUP (`systemctl reload`); all others need a restart.
 """
+
+NAMES = {
+    "enabled_handlers": "kuryr.handlers",
+    "multi_vif_drivers": "kuryr.drivers.multi_vif",
+    **{
+        f"{kind}_driver": f"kuryr.drivers.{kind}"
+        for kind in ("pod_project", "pod_subnets", "pod_security_groups", "pod_vif", "vif_pool")
+    },
+}
+"""Options whose values are entry points, with their group."""
 
 PROGRAMS = {"controller": controller.register, "daemon": node.register}
 
@@ -74,6 +85,14 @@ def _sections(readers: dict[str, set[tuple[str, str]]]) -> Iterator[str]:
         yield "\n".join(lines)
 
 
+def entry_points(group: str) -> list[str]:
+    """Names in a group of setup.cfg."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["options.entry_points"][group].strip().splitlines()
+    return [line.partition("=")[0].strip() for line in lines]
+
+
 def _programs(readers: dict[str, set[tuple[str, str]]], group: str, opt: cfg.Opt) -> tuple[str, ...]:
     found = tuple(name for name, names in readers.items() if (group, opt.dest) in names)
     # Those of an authentication plug-in are registered when auth_type is read.
@@ -106,6 +125,9 @@ def _default(opt: cfg.Opt) -> str:
 
 def _meaning(opt: cfg.Opt, note: str) -> str:
     sentences = [_sentence(opt.help or ""), note]
+    if opt.name in NAMES:
+        names = ", ".join(f"`{name}`" for name in entry_points(NAMES[opt.name]))
+        sentences.append(f"In this release: {names}.")
     choices = getattr(opt.type, "choices", None)
     if choices:
         sentences.append(f"One of {', '.join(f'`{choice}`' for choice in choices if choice)}.")

@@ -63,7 +63,8 @@ CONTROLLER_OPTS = [
     cfg.ListOpt(
         "enabled_handlers",
         default=["vif", "kuryrport"],
-        help="Handlers that run: names of entry points in kuryr.handlers.",
+        help="Handlers that run: names of entry points in kuryr.handlers. The handlers node, vif_pool and adoption "
+        "always do; other options tell what they do.",
     ),
     _driver("pod_project", "default", "Which OpenStack project a pod's ports belong to."),
     _driver("pod_subnets", "default", "Which subnets a pod gets addresses from."),
