@@ -25,6 +25,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     taken_at: float
     ports: dict[str, tuple[Port, identity.Identity]]
+    unmarked: list[Port] = []
+    """Ports of pods in the same projects that nobody marked: the original's, of this cluster or another."""
 
 
 class PortInventory:
@@ -43,6 +45,7 @@ class PortInventory:
         self._lock = threading.Lock()
         self._first: Future[None] | None = None
         self._found: dict[tuple[str, str], list[Port]] = {}
+        self._unmarked: dict[str, list[Port]] = {}
         self._listed: Snapshot | None = None
 
     def refresh(self) -> Snapshot:
@@ -52,18 +55,22 @@ class PortInventory:
         """
         taken_at = time.monotonic()
         ports: dict[str, tuple[Port, identity.Identity]] = {}
+        unmarked: list[Port] = []
         for project in self._projects():
             for page in self._ports.list_pages(project or None, device_owner=list(OWNERS)):
                 for port in page:
                     who = identity.parse(port.description or "")
                     if who is not None and who.cluster == self._cluster:
                         ports[port.id] = (port, who)
-        return Snapshot(taken_at, ports)
+                    elif not port.description and port.device_id and port.device_owner == identity.POD:
+                        unmarked.append(port)
+        return Snapshot(taken_at, ports, unmarked)
 
     def begin(self) -> None:
         """Start the listing of a take-over in the background; what was known before is forgotten."""
         with self._lock:
             self._found = {}
+            self._unmarked = {}
             self._listed = None
             self._first = None
             self._start()
@@ -85,8 +92,12 @@ class PortInventory:
         found: dict[tuple[str, str], list[Port]] = {}
         for port, who in snapshot.ports.values():
             found.setdefault((who.uid, who.detail), []).append(port)
+        unmarked: dict[str, list[Port]] = {}
+        for port in snapshot.unmarked:
+            unmarked.setdefault(port.device_id, []).append(port)
         with self._lock:
             self._found = found
+            self._unmarked = unmarked
             self._listed = snapshot
         LOG.info("Neutron has %d ports of this cluster.", len(snapshot.ports))
         future.set_result(None)
@@ -121,7 +132,7 @@ class PortInventory:
         """
         self.ready()
         with self._lock:
-            return bool(self._found.get((uid, detail)))
+            return bool(self._found.get((uid, detail)) or self._unmarked.get(uid))
 
     def take(self, uid: str, detail: str) -> list[Port]:
         """The ports of that owner and interface which were there at take-over; each is handed out once.
@@ -132,14 +143,30 @@ class PortInventory:
         with self._lock:
             return self._found.pop((uid, detail), [])
 
+    def take_unmarked(self, uid: str, wanted: Callable[[Port], bool]) -> Port | None:
+        """A port that the original made for that pod and that is ``wanted``; each is handed out once.
+
+        :raises WaitFor, CloudError: as :meth:`ready`.
+        """
+        self.ready()
+        with self._lock:
+            there = self._unmarked.get(uid, [])
+            found = next((port for port in there if wanted(port)), None)
+            if found is not None:
+                there.remove(found)
+            return found
+
     def forget(self, uid: str, port_id: str) -> None:
         """That port is dealt with: it is not handed out."""
         with self._lock:
             for key in [key for key in self._found if key[0] == uid]:
                 self._found[key] = [port for port in self._found[key] if port.id != port_id]
+            if uid in self._unmarked:
+                self._unmarked[uid] = [port for port in self._unmarked[uid] if port.id != port_id]
 
     def take_all(self, uid: str) -> list[Port]:
         """All ports of that owner which were there at take-over and were not handed out yet; none before it is ready."""
         with self._lock:
             keys = [key for key in self._found if key[0] == uid]
-            return [port for key in keys for port in self._found.pop(key)]
+            found = [port for key in keys for port in self._found.pop(key)]
+            return found + self._unmarked.pop(uid, [])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -19,6 +19,8 @@ from kuryr.cloud.ports import FixedIP, Port, PortRequest
 from kuryr.drivers.base import Allocation, Choice, DriverContext, Owner, PodVIFDriver, Release, VIFRequest
 from kuryr.drivers.pod_vif.translate import UnusablePort, vif_of
 from kuryr.errors import CloudForbidden, CloudNotFound, CloudThrottled, CloudUnavailable, Terminal, WaitFor
+from kuryr.objects.kuryrport import used_vif_ids
+from kuryr.objects.resources import KURYRPORTS
 from kuryr.objects.vif import VIF
 
 LOG = logging.getLogger(__name__)
@@ -109,15 +111,35 @@ class NeutronVIF(PodVIFDriver):
             if fitting is None or adopted is not None:
                 self._discard(port, owner.share)
                 continue
-            LOG.info("Took port %s of %s over.", port.id, owner.key)
             adopted = fitting
-            call = ("create", owner.uid, ifname, fitting)
-            self._remember(owner.uid, ifname, call)
-            self._calls.run(call, partial(_done, port))
+            self._made(request, fitting, port)
+        if adopted is None and (found := self._take_unmarked(request)) is not None:
+            adopted, port = found
+            self._made(request, adopted, port)
         if adopted is not None:
             with self._lock:
                 self._adopted[owner.uid, ifname] = adopted
         return adopted
+
+    def _made(self, request: VIFRequest, choice: Choice, port: Port) -> None:
+        """As if a call of ours had made the port."""
+        LOG.info("Took port %s of %s over.", port.id, request.owner.key)
+        call = ("create", request.owner.uid, request.ifname, choice)
+        self._remember(request.owner.uid, request.ifname, call)
+        self._calls.run(call, partial(_done, port))
+
+    def _take_unmarked(self, request: VIFRequest) -> tuple[Choice, Port] | None:
+        """A port that the original made for the pod and was killed before it could write it down."""
+        owner = request.owner
+        if owner.kind != "Pod":
+            return None
+        kuryrport = self.context.stores[KURYRPORTS].get(owner.key)
+        used = set(used_vif_ids(kuryrport)) if kuryrport is not None else set()
+        for choice in request.choices:
+            wanted = partial(_fits, request=request, choice=choice, used=used)
+            if (port := self.context.inventory.take_unmarked(owner.uid, wanted)) is not None:
+                return choice, port
+        return None
 
     def _port(self, request: VIFRequest, choice: Choice, network_id: str) -> Port:
         owner = request.owner
@@ -287,10 +309,11 @@ def _done(port: Port) -> Future[Port]:
     return future
 
 
-def _fits(port: Port, request: VIFRequest, choice: Choice) -> bool:
-    """Whether a port that is there is what ``choice`` would make."""
+def _fits(port: Port, request: VIFRequest, choice: Choice, used: Collection[str] = ()) -> bool:
+    """Whether a port that is there, and not among the ``used`` ones, is what ``choice`` would make."""
     return (
-        port.host_id == request.owner.node
+        port.id not in used
+        and port.host_id == request.owner.node
         and {ip.subnet_id for ip in port.fixed_ips} == set(choice.subnet_ids)
         and all(FixedIP(ip.subnet_id, ip.address) in port.fixed_ips for ip in choice.fixed_ips if ip.address)
         and set(port.security_groups) == set(request.security_groups)

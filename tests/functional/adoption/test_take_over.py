@@ -236,3 +236,31 @@ def test_new_pods_beside_the_original_s(world: World, recorded: Recording) -> No
         assert world.client.get(PODS, world.key("new")).metadata.finalizers == []
     assert others(world.client) == before
     assert set(KINDS) > {"KuryrNetwork", "KuryrNetworkPolicy", "KuryrLoadBalancer"}
+
+
+NAMESPACE_SUBNET = {**OPTIONS["neutron_defaults"], "pod_subnet": "271dfb83-1800-4c05-949b-94d8c4cbbf0f"}
+
+
+def test_a_port_that_the_original_did_not_write_down_is_taken(world: World, recorded: Recording) -> None:
+    world.client.merge_patch(KURYRPORTS, world.key("db-0"), {"status": {"vifs": None}}, subresource="status")
+    (port_id,) = recorded.port_ids("db-0")
+    with controller(world, neutron_defaults=NAMESPACE_SUBNET) as running:
+        port = world.wait_filled("db-0")
+        assert port.decoded_vifs()["eth0"].id == port_id
+        # It has the owner's mark before long, as all ports of KuryrPorts that we filled.
+        wait_until(lambda: [port["id"] for port in world.ports()] == [port_id], "an audit marks it")
+        settle(world, running)
+    assert [call.operation for call in writes(world.cloud)] == ["update port"]
+
+
+def test_a_port_that_does_not_fit_goes_with_its_pod(world: World, recorded: Recording) -> None:
+    world.client.merge_patch(KURYRPORTS, world.key("db-0"), {"status": {"vifs": None}}, subresource="status")
+    with controller(world):
+        world.wait_filled("db-0")
+        assert len(world.ports()) == 1
+        world.delete_pod("db-0")
+        wait_until(
+            lambda: not recorded.port_ids("db-0") & ids(world.cloud) and not world.ports(),
+            "both ports are gone",
+        )
+    assert len(ids(world.cloud)) == 18
