@@ -37,10 +37,23 @@ def parse(conf: cfg.ConfigOpts, args: Sequence[str], *, prog: str) -> cfg.Config
             section = conf[group]
             if isinstance(section, conf.GroupAttr):
                 for option in section:
-                    getattr(section, option)
-    except (cfg.ConfigFilesNotFoundError, cfg.ConfigFileParseError, cfg.ConfigFileValueError) as error:
+                    _read(section, f"[{group}] {option}", option)
+    except cfg.Error as error:
         raise ConfigurationError(str(error)) from error
+    except UnicodeDecodeError as error:
+        files = " ".join(args) or DEFAULT_FILE
+        raise ConfigurationError(f"{files}: a file is no text in UTF-8: {error}") from error
     return conf
+
+
+def _read(section: cfg.ConfigOpts.GroupAttr, name: str, option: str) -> None:
+    try:
+        getattr(section, option)
+    except cfg.NoSuchOptError:
+        # What stands after the dollar sign may be a part of a password: it is not repeated.
+        raise ConfigurationError(
+            f"{name}: its value has a $ that is followed by the name of no option; write $$ for a dollar sign"
+        ) from None
 
 
 def set_up_logging(conf: cfg.ConfigOpts, prog: str) -> None:

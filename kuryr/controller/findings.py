@@ -76,7 +76,10 @@ def orphans(
     used = {vif_id for port in kuryrports for vif_id in used_vif_ids(port)}
     found = set()
     for port_id, (_, who) in snapshot.ports.items():
-        if who.kind == "pool" and pooled is not None and port_id not in used and port_id not in pooled:
+        if port_id in used:
+            # Whatever it is marked as: somebody would lose its network.
+            continue
+        if who.kind == "pool" and pooled is not None and port_id not in pooled:
             found.add(port_id)
         if who.kind not in ("pod", "node"):
             continue

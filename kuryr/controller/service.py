@@ -365,5 +365,9 @@ class ControllerService(cotyledon.Service):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Read mutable options again (cotyledon calls it at SIGHUP)."""
-        changed = self._conf.mutate_config_files()
+        try:
+            changed = self._conf.mutate_config_files()
+        except (cfg.Error, OSError, UnicodeDecodeError) as error:
+            LOG.error("The configuration cannot be read again, all stays as it is: %s", error)
+            return
         LOG.info("Configuration read again: %d options changed.", len(changed))

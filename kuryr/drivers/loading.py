@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, distributions
 from typing import Any, cast
 
 from oslo_config import cfg
@@ -47,7 +47,15 @@ def load_class(namespace: str, name: str, option: str, base: type[Any]) -> type[
         valid = ", ".join(sorted(found)) or "none is installed"
         raise ConfigurationError(f"{option}: {name!r} is not known. Valid names: {valid}.")
     if len(found[name]) > 1:
-        packages = ", ".join(sorted(ep.dist.name if ep.dist else ep.value for ep in found[name]))
+        # What stevedore keeps in its cache has lost its package.
+        packages = ", ".join(
+            sorted(
+                f"{distribution.name} has {entry_point.value}"
+                for distribution in distributions()
+                for entry_point in distribution.entry_points
+                if (entry_point.group, entry_point.name) == (namespace, name)
+            )
+        )
         raise ConfigurationError(
             f"{option}: {name!r} is defined by several packages ({packages}). Remove all but one."
         )

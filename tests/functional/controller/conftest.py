@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stevedore import ExtensionManager
 
 from kuryr.k8s.client import Client
 from kuryr.testing.drivers import ENTRY_POINTS
@@ -23,6 +24,8 @@ def installed_fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kuryr-testing\nVersion: 1\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
     sys.path.insert(0, str(directory))
+    # What stevedore found before is of another path.
+    ExtensionManager.ENTRY_POINT_CACHE.clear()
     yield directory
     sys.path.remove(str(directory))
 

@@ -132,6 +132,18 @@ def test_sighup_reads_mutable_options_and_restarts_nothing(world: World) -> None
         world.wait_filled("b")
 
 
+def test_sighup_with_a_file_that_cannot_be_read_changes_nothing(world: World) -> None:
+    path = world.configuration()
+    with Process(path) as running:
+        before = wait_holder(world)
+        path.write_text(path.read_text() + "\n[kubernetes\n")
+        running.signal(signal.SIGHUP)
+        wait_until(lambda: "cannot be read again" in running.said, "it says so")
+        world.create_pod("a")
+        world.wait_filled("a")
+        assert holder(world) == before, "the same process holds the Lease"
+
+
 def test_the_api_goes_and_comes_back(world: World) -> None:
     with world.controller() as running:
         running.wait_ready()
