@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who does the work: hand-over, crash, partition, signals, and an API that goes and comes back."""
 
+import os
 import signal
 from contextlib import ExitStack
 
@@ -43,6 +44,27 @@ def test_a_holder_that_is_killed_is_replaced(world: World) -> None:
             world.wait_filled("b")
             assert len(world.ports()) == 2
             assert world.count("create port") == 2
+
+
+def test_of_two_workers_one_stands_by(world: World) -> None:
+    """One is killed: the other takes over, and a new one stands by for it."""
+    with Process(world.configuration({"kubernetes": {"workers": 2}})) as running:
+        running.wait_ready()
+        world.create_pod("a")
+        world.wait_filled("a")
+        first = wait_holder(world)
+        os.kill(int(first.split("_")[-2]), signal.SIGKILL)
+        second = wait_holder(world, other_than=first)
+        world.create_pod("b")
+        world.wait_filled("b")
+        os.kill(int(second.split("_")[-2]), signal.SIGKILL)
+        wait_holder(world, other_than=second)
+        world.delete_pod("a")
+        world.wait_gone("a")
+        assert len(world.ports()) == 1
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        assert holder(world) == ""
 
 
 def test_a_holder_that_is_cut_off_stops_writing(world: World) -> None:
