@@ -16,7 +16,7 @@ from kuryr.handlers import decision
 from kuryr.handlers.node import kuryrport_key
 from kuryr.handlers.vif import needs_port
 from kuryr.k8s.client import Client
-from kuryr.k8s.errors import ApiError
+from kuryr.k8s.errors import ApiError, Forbidden, NotFound
 from kuryr.objects.core import Pod
 from kuryr.objects.kuryrport import KuryrPort, used_vif_ids
 from kuryr.objects.meta import Key, KubernetesObject
@@ -234,19 +234,25 @@ def ports(found: Survey, there: dict[str, Port]) -> Verdict:
 def left_alone(client: Client) -> Verdict:
     """Objects of the original's that stay as they are."""
     check = "Services, policies and namespaces"
-    warnings = []
+    warnings: list[str] = []
+    notes: list[str] = []
     for resource in LEFT_ALONE:
         try:
             number = len(client.list(resource).items)
+        except NotFound:
+            continue
+        except Forbidden:
+            # The controller itself needs no such right.
+            notes.append(f"{resource.plural} were not counted: this account may not list them")
+            continue
         except ApiError as error:
-            if error.status != 404:
-                warnings.append(f"{resource.plural} could not be listed: {error}")
+            warnings.append(f"{resource.plural} could not be listed: {error}")
             continue
         if number:
             warnings.append(
                 f"{number} {resource.kind} objects are left as they are: no handler of this release works on them."
             )
-    return Verdict(check, warnings=tuple(warnings))
+    return Verdict(check, warnings=tuple(warnings), notes=tuple(notes))
 
 
 def cloud(site: Site, found: Survey) -> Verdict:
