@@ -55,7 +55,7 @@ def _driver(name: str, default: str, answers: str) -> cfg.StrOpt:
     return cfg.StrOpt(
         f"{name}_driver",
         default=default,
-        help=f"{answers} The name of an entry point in kuryr.drivers.{name}.",
+        help=f"{answers} The name of an entry point in kuryr.drivers.{name}, looked for where an enabled handler asks it.",
     )
 
 
@@ -77,6 +77,15 @@ CONTROLLER_OPTS = [
         help="Let kuryr-pools (and the original's pool manager clients) look at pools and fill or empty them, over "
         "the socket [pool_manager] sock_file.",
     ),
+    _driver("namespace_project", "default", "Which project a namespace's networks belong to."),
+    _driver("service_project", "default", "Which project a Service's load balancer belongs to."),
+    _driver("network_policy_project", "default", "Which project a policy's security groups belong to."),
+    _driver("service_subnets", "default", "Which subnets the cluster IPs of Services are in."),
+    _driver("service_security_groups", "default", "Which security groups a load balancer has."),
+    _driver("endpoints_lbaas", "lbaasv2", "How Services are balanced."),
+    _driver("service_public_ip", "neutron_floating_ip", "How Services get public addresses."),
+    _driver("network_policy", "default", "How network policies become security groups."),
+    _driver("nodes_subnets", "config", "Which subnets the nodes are in."),
     cfg.ListOpt(
         "multi_vif_drivers",
         default=["noop"],

@@ -85,6 +85,7 @@ class Controller:
         stores: dict[Resource[Any], Store[Any]] = {}
         inventory = PortInventory(Ports(cloud), cluster, lambda: drivers.pod_project.projects())
         subnets = Subnets(cloud)
+        classes = startup.handler_classes(conf)
         drivers = Drivers(
             DriverContext(
                 conf=conf,
@@ -96,7 +97,8 @@ class Controller:
                 stores=stores,
                 cluster=cluster,
                 read_kuryrports=lambda: client.list(KURYRPORTS).items,
-            )
+            ),
+            startup.kinds_used(classes),
         )
         context = Context(
             conf=conf,
@@ -107,7 +109,7 @@ class Controller:
             subnets=subnets,
             observe_stage=self.metrics.pod_stage,
         )
-        handlers = {name: cls(context) for name, cls in startup.handler_classes(conf).items()}
+        handlers = {name: cls(context) for name, cls in classes.items()}
         resources = {KURYRPORTS, *(handler.resource for handler in handlers.values())}
         for handler in handlers.values():
             resources |= set(handler.watches())

@@ -13,6 +13,7 @@ from kuryr.cloud.networks import Subnets
 from kuryr.cloud.ports import Ports
 from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
+from kuryr.controller import startup
 from kuryr.drivers.inventory import PortInventory
 from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import DriverContext
@@ -56,7 +57,8 @@ def opened(conf: cfg.ConfigOpts) -> Iterator[Site]:
                 inventory=PortInventory(ports, cluster, lambda: drivers.pod_project.projects()),
                 stores={},
                 cluster=cluster,
-            )
+            ),
+            startup.kinds_used(startup.handler_classes(conf)),
         )
         yield Site(conf, client, cluster, cloud, ports, subnets, drivers)
     finally:

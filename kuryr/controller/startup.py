@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -21,7 +21,7 @@ from kuryr.drivers.base import (
     ProjectDriver,
     VIFPoolDriver,
 )
-from kuryr.drivers.loading import NAMESPACE, Drivers, duplicates, load_class, pool_problem
+from kuryr.drivers.loading import NAMESPACE, Drivers, duplicates, load_class, load_kind, pool_problem
 from kuryr.errors import CloudError, CloudNotFound, CloudUnavailable, ConfigurationError, KuryrError, Retry
 from kuryr.handlers.base import Handler
 from kuryr.k8s.client import Client
@@ -37,8 +37,8 @@ ALWAYS = ("node", "vif_pool", "adoption")
 EXTENSIONS = ("binding", "security-group")
 BINDING_ROLES = frozenset({"admin", "service"})
 RIGHTS: list[tuple[str, Resource[Any], str]] = (
-    [(verb, PODS, "") for verb in ("list", "watch")]
-    + [(verb, NODES, "") for verb in ("list", "watch")]
+    [(verb, PODS, "") for verb in ("get", "list", "watch")]
+    + [(verb, NODES, "") for verb in ("get", "list", "watch")]
     + [("get", NAMESPACES, "")]
     + [(verb, KURYRPORTS, "") for verb in ("list", "watch", "create", "patch", "delete")]
     + [("patch", KURYRPORTS, "status")]
@@ -67,6 +67,11 @@ def handler_classes(conf: cfg.ConfigOpts) -> dict[str, type[Handler]]:
     return classes
 
 
+def kinds_used(classes: Mapping[str, type[Handler]]) -> list[str]:
+    """The driver kinds beside the pod's path that these handlers ask."""
+    return sorted({kind for cls in classes.values() for kind in cls.drivers_used})
+
+
 def check_names(conf: cfg.ConfigOpts) -> None:
     """Resolve every handler and driver that the configuration names, and [neutron], without making a driver or a call.
 
@@ -75,9 +80,15 @@ def check_names(conf: cfg.ConfigOpts) -> None:
     problems: list[str] = []
     kubernetes = conf.kubernetes
     try:
-        handler_classes(conf)
+        classes = handler_classes(conf)
     except ConfigurationError as error:
+        classes = {}
         problems.append(str(error))
+    for kind in kinds_used(classes):
+        try:
+            load_kind(conf, kind)
+        except ConfigurationError as error:
+            problems.append(str(error))
     chosen = [
         ("pod_project", kubernetes.pod_project_driver, ProjectDriver, "pod_project_driver"),
         ("pod_subnets", kubernetes.pod_subnets_driver, PodSubnetsDriver, "pod_subnets_driver"),

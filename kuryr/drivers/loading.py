@@ -5,25 +5,34 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, distributions
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from oslo_config import cfg
 from stevedore import ExtensionManager
 
 from kuryr.drivers.base import (
     Driver,
+    EndpointsLBaaSDriver,
     MultiVIFDriver,
+    NetworkPolicyDriver,
+    NodesSubnetsDriver,
     PodSecurityGroupsDriver,
     PodSubnetsDriver,
     PodVIFDriver,
     ProjectDriver,
+    ServicePublicIPDriver,
+    ServiceSecurityGroupsDriver,
+    ServiceSubnetsDriver,
     VIFPoolDriver,
 )
 from kuryr.drivers.types import DriverContext
 from kuryr.errors import ConfigurationError
 
 NAMESPACE = "kuryr.drivers."
+
+D = TypeVar("D", bound=Driver)
 
 
 def entry_points(namespace: str) -> dict[str, list[EntryPoint]]:
@@ -84,13 +93,36 @@ def register_options(conf: cfg.ConfigOpts, driver: type[Driver]) -> None:
         conf.register_opts(list(opts), group=group)
 
 
+KINDS: Mapping[str, type[Driver]] = {
+    "endpoints_lbaas": EndpointsLBaaSDriver,
+    "namespace_project": ProjectDriver,
+    "network_policy": NetworkPolicyDriver,
+    "network_policy_project": ProjectDriver,
+    "nodes_subnets": NodesSubnetsDriver,
+    "service_project": ProjectDriver,
+    "service_public_ip": ServicePublicIPDriver,
+    "service_security_groups": ServiceSecurityGroupsDriver,
+    "service_subnets": ServiceSubnetsDriver,
+}
+"""Kinds beside the pod's path: made only where an enabled handler uses them (``Handler.drivers_used``)."""
+
+
+def load_kind(conf: cfg.ConfigOpts, kind: str) -> type[Driver]:
+    """The class that the option of one of :data:`KINDS` chooses.
+
+    :raises ConfigurationError: as :func:`load_class`.
+    """
+    option = f"{kind}_driver"
+    return load_class(NAMESPACE + kind, conf.kubernetes[option], f"[kubernetes] {option}", KINDS[kind])
+
+
 class Drivers:
-    """The drivers of the pod's path, made and matched with each other.
+    """The drivers of the pod's path, made and matched with each other, and those of other kinds that handlers use.
 
     :raises ConfigurationError: where any option names what cannot be used; all of them are told at once.
     """
 
-    def __init__(self, context: DriverContext) -> None:
+    def __init__(self, context: DriverContext, used: Iterable[str] = ()) -> None:
         self._context = context
         self._problems: list[str] = []
         self._lock = threading.Lock()
@@ -113,6 +145,11 @@ class Drivers:
             for name in conf.multi_vif_drivers
             if (driver := self._make("multi_vif", name, MultiVIFDriver, "multi_vif_drivers")) is not None
         ]
+        self._others: dict[str, Driver] = {
+            kind: driver
+            for kind in sorted(set(used))
+            if (driver := self._make(kind, conf[f"{kind}_driver"], KINDS[kind])) is not None
+        }
         if self._problems:
             raise ConfigurationError("\n".join(self._problems))
         for name in self.vif_pool.vif_driver_names():
@@ -136,6 +173,13 @@ class Drivers:
         if isinstance(pool, VIFPoolDriver) and (problem := pool_problem(type(pool), name, vif_driver)):
             self._problems.append(problem)
         return pool
+
+    def of_kind(self, base: type[D], kind: str = "") -> D:
+        """The driver of one of :data:`KINDS`, by its contract (and kind, where several share the contract).
+
+        :raises KeyError: where no enabled handler says in ``drivers_used`` that it uses the kind.
+        """
+        return cast(D, self._others[kind or base.kind])
 
     def vif_driver(self, name: str = "") -> PodVIFDriver:
         """The driver to ask for VIFs: the pool in front of the configured one, or another pod_vif driver by name.
@@ -167,6 +211,7 @@ class Drivers:
             self.pod_vif,
             self.vif_pool,
             *self.multi_vif,
+            *self._others.values(),
         ]
         return fixed + [driver for driver in self.vif_drivers() if driver not in fixed]
 

@@ -10,7 +10,7 @@ entry point of ``kuryr.handlers``, named in ``[kubernetes] enabled_handlers``.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -19,6 +19,7 @@ from oslo_config import cfg
 from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import Affected, Stores
 from kuryr.errors import KuryrError
+from kuryr.k8s.errors import NotFound
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import Resource
 
@@ -49,6 +50,9 @@ class Handler(abc.ABC):
     resource: ClassVar[Resource[Any]]
     """The kind whose keys :meth:`reconcile` is given; every change that :meth:`concerns` it brings its object's key."""
 
+    drivers_used: ClassVar[Collection[str]] = ()
+    """Driver kinds beside the pod's path that the handler asks (``context.drivers.of_kind``)."""
+
     def __init__(self, context: Context) -> None:
         self.context = context
 
@@ -77,6 +81,19 @@ class Handler(abc.ABC):
         :raises WaitFor: to be called again when one of its calls completes.
         :raises Retry, Terminal: told by :meth:`report`; a Retry is called again with back-off.
         """
+
+    def really_gone(self, resource: Resource[Any], key: Key, uid: str) -> bool:
+        """Ask the API whether there is no object of that UID any more.
+
+        For what cannot be undone, where the store that lacks it may be behind that of another kind: each is watched by
+        itself, and a process that has just taken over may know what the last one wrote before it knows why.
+
+        :raises ApiError: where the API does not answer.
+        """
+        try:
+            return bool(self.context.client.get(resource, key).metadata.uid != uid)
+        except NotFound:
+            return True
 
     def report(self, key: Key, error: KuryrError) -> None:
         """Tell people about an error of ``key``: by default an Event on the object. Must not raise ``KuryrError``."""
