@@ -98,7 +98,11 @@ class NodeHandler(Handler):
             return None
         try:
             if port is not None and not port.deleting:
-                if node is None or not wanted or port.spec.pod_uid != node.metadata.uid:
+                uid = port.spec.pod_uid
+                unwanted = node is not None and node.metadata.uid == uid and not wanted
+                if unwanted or (
+                    (node is None or node.metadata.uid != uid) and self.really_gone(NODES, key, uid)
+                ):
                     self.context.client.delete(KURYRPORTS, port_key, uid=port.metadata.uid)
             elif port is None and node is not None and wanted:
                 if undecided(self.context.stores, namespace):

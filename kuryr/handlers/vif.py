@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kuryr.drivers.types import Affected
 from kuryr.errors import Terminal
-from kuryr.handlers.base import Handler
+from kuryr.handlers.base import Context, Handler
 from kuryr.k8s.apply import remove_finalizer
 from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.objects.core import Pod
@@ -71,6 +71,11 @@ class VIFHandler(Handler):
 
     resource = PODS
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        # UIDs of the pods that were seen: where such a one is not in the store any more, it is gone.
+        self._seen: dict[Key, str] = {}
+
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """A KuryrPort matters to the pod of its name: gone, it may be wanted again."""
         return {KURYRPORTS: _pod_of}
@@ -79,6 +84,7 @@ class VIFHandler(Handler):
         """Create the KuryrPort of a pod that needs one, delete that of a pod that is gone or done."""
         pod: Pod | None = self.context.stores[PODS].get(key)
         port: KuryrPort | None = self.context.stores[KURYRPORTS].get(key)
+        self._remember(key, pod, port)
         if port is not None and port.spec.owner_kind != "Pod":
             if pod is not None and needs_port(pod):
                 raise Terminal(
@@ -87,13 +93,26 @@ class VIFHandler(Handler):
             return None
         if pod is None or not needs_port(pod) or (port is not None and port.spec.pod_uid != pod.metadata.uid):
             if port is not None and not port.deleting:
-                self._delete(key, port)
+                if self._out_of_use(key, pod, port):
+                    self._delete(key, port)
             elif pod is not None and (pod.completed or pod.ended) and held(pod) and not _owns(pod, port):
                 # Its ports are released, and nobody else would let it go.
                 release_pod(self.context.client, pod)
         elif port is None and not pod.deleting:
             self._create(key, pod)
         return None
+
+    def _remember(self, key: Key, pod: Pod | None, port: KuryrPort | None) -> None:
+        if port is None and pod is None:
+            self._seen.pop(key, None)
+        elif pod is not None and (port is None or port.spec.pod_uid == pod.metadata.uid):
+            self._seen[key] = pod.metadata.uid
+
+    def _out_of_use(self, key: Key, pod: Pod | None, port: KuryrPort) -> bool:
+        uid = port.spec.pod_uid
+        if pod is not None and pod.metadata.uid == uid:
+            return True
+        return self._seen.get(key) == uid or self.really_gone(PODS, key, uid)
 
     def _create(self, key: Key, pod: Pod) -> None:
         try:
