@@ -7,17 +7,18 @@ import os
 import platform
 import re
 import sys
+from configparser import ConfigParser
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from devcloud import paths
+from devcloud import kuryr, paths
 from devcloud.shell import CommandError, run
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """``load`` is the machine's of the last minute, before the first figure."""
+    """``load`` is the machine's of the last minute, before the first figure; ``options`` are the controller's."""
 
     date: str
     commit: str
@@ -30,6 +31,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     python: str
     versions: dict[str, str]
+    options: dict[str, str] = {}
 
 
 def read(*, quick: bool) -> Conditions:
@@ -45,6 +47,7 @@ def read(*, quick: bool) -> Conditions:
         load=os.getloadavg()[0],
         kernel=platform.release(),
         python=sys.version.split()[0],
+        options=_options(),
         versions={
             "Kubernetes": paths.KUBERNETES_VERSION,
             "etcd": paths.ETCD_VERSION,
@@ -53,6 +56,19 @@ def read(*, quick: bool) -> Conditions:
             **_locked("requirements/run.txt", ("os-vif", "pyroute2", "kubernetes", "cotyledon")),
         },
     )
+
+
+def _options() -> dict[str, str]:
+    """What decides how the development cloud's controller works: its handlers and drivers."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(kuryr.controller_configuration_file())
+    if not parser.has_section("kubernetes"):
+        return {}
+    return {
+        name: value
+        for name, value in parser["kubernetes"].items()
+        if name == "enabled_handlers" or name.endswith(("_driver", "_drivers"))
+    }
 
 
 def _git(*arguments: str) -> str:

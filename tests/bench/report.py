@@ -66,6 +66,8 @@ def markdown(report: Report) -> str:
         f"Of {taken.date}, commit {taken.commit[:12]}, {taken.cores} cores ({taken.processor}), "
         f"{taken.memory_gib:.0f} GiB, kernel {taken.kernel}, load before {taken.load:.1f}; "
         + ", ".join(f"{name} {version}" for name, version in taken.versions.items())
+        + ". The controller: "
+        + ", ".join(f"{name} = {value}" for name, value in taken.options.items())
         + ".",
         "",
     ]
