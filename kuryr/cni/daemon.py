@@ -41,16 +41,6 @@ from kuryr.objects.resources import KURYRPORTS, PODS
 
 LOG = logging.getLogger(__name__)
 
-OVS_GROUP = "os_vif_ovs"
-OVS_OPTS = [
-    cfg.StrOpt(
-        "ovsdb_connection",
-        default="unix:/run/openvswitch/db.sock",
-        deprecated_opts=[cfg.DeprecatedOpt("ovsdb_connection", group="vif_plug_ovs")],
-        help="Connection to Open vSwitch's database (an option of os-vif, whose default is tcp:127.0.0.1:6640).",
-    ),
-]
-
 SWITCH_INTERVAL = 0.0005
 """Seconds that a busy thread keeps the interpreter from another (Python's default is ten times as long)."""
 
@@ -79,7 +69,6 @@ class Daemon:
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        conf.register_opts(OVS_OPTS, group=OVS_GROUP)
         if conf.cni_daemon.bind_address is not None:
             LOG.warning(
                 "[cni_daemon] bind_address has no effect: requests come on the socket %s",

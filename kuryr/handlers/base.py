@@ -20,7 +20,6 @@ from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import Affected, Stores
 from kuryr.errors import KuryrError
 from kuryr.k8s.errors import NotFound
-from kuryr.k8s.errors import NotFound
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import Resource
 
@@ -82,19 +81,6 @@ class Handler(abc.ABC):
         :raises WaitFor: to be called again when one of its calls completes.
         :raises Retry, Terminal: told by :meth:`report`; a Retry is called again with back-off.
         """
-
-    def really_gone(self, resource: Resource[Any], key: Key, uid: str) -> bool:
-        """Ask the API whether there is no object of that UID any more.
-
-        For what cannot be undone, where the store that lacks it may be behind that of another kind: each is watched by
-        itself, and a process that has just taken over may know what the last one wrote before it knows why.
-
-        :raises ApiError: where the API does not answer.
-        """
-        try:
-            return bool(self.context.client.get(resource, key).metadata.uid != uid)
-        except NotFound:
-            return True
 
     def really_gone(self, resource: Resource[Any], key: Key, uid: str) -> bool:
         """Ask the API whether there is no object of that UID any more.
