@@ -24,6 +24,7 @@ from tests.bench import (
     lone_pod,
     memory,
     pods,
+    pool,
     report,
     scale,
 )
@@ -36,6 +37,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "controller": controller.measure,
     "lone-pod": lone_pod.measure,
     "burst": burst.measure,
+    "pool": pool.measure,
     "memory": memory.measure,
     "idle": idle.measure,
     "scale": scale.measure,

@@ -109,7 +109,7 @@ def measure(bench: Bench) -> list[Figure]:
             executable = Executable(node)
             interpreter = executable.bare()
             status = executable.call("STATUS")
-            add, delete = _pair(space, executable, node, f"cni-{index}")
+            add, delete = pair(space, executable, node, f"cni-{index}")
             if index == 0:
                 continue  # what is read for the first time only
             bares.append(interpreter)
@@ -147,7 +147,7 @@ def measure(bench: Bench) -> list[Figure]:
     ]
 
 
-def _pair(space: Namespace, executable: Executable, node: Node, name: str) -> tuple[Call, Call]:
+def pair(space: Namespace, executable: Executable, node: Node, name: str) -> tuple[Call, Call]:
     """An ADD and a DEL for one pod."""
     space.create(pod(name, node=node.name, sandbox=False))
     space.watch.wait([name], stopwatch.SCHEDULED)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ADD and a burst with a warm pool: as many ports as are going to be wanted are ready, and wired, on every node.
+
+The development cloud's controller is started with ``vif_pool_driver = neutron`` for the time of the measurement, and
+as it was afterwards; the pool's ports are deleted before.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from devcloud import kuryr, paths
+from devcloud.kubernetes.cluster import NODES as CLUSTER_NODES
+from devcloud.neutron import Neutron
+from devcloud.openstack import facts
+from kuryr.cmd import pools
+from kuryr.cni import stages
+from tests.bench import cni, stopwatch
+from tests.bench.figures import Distribution, Figure, MeasurementError, median, tail
+from tests.bench.pods import NODES, Namespace, namespace, pod
+from tests.bench.settings import Bench
+
+LIMIT_ADD = 80.0
+LIMIT_BURST = 1.2
+
+_SOCKET = str(paths.RUN / "kuryr-pools.sock")
+_WARM_TIMEOUT = 300.0
+_ONE_AT_A_TIME = 10
+"""Ports of each node while one pod at a time is made."""
+_OPTIONS = {
+    # Ports that an earlier run left rest as long as an audit's grace before they are used, or deleted.
+    "kubernetes": {"vif_pool_driver": "neutron", "enable_manager": "true", "audit_grace": "10"},
+    "pool_manager": {"sock_file": _SOCKET},
+}
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """ADDs one at a time, then a burst and one of hostNetwork pods, alternating."""
+    with _pools(), namespace(bench.client()) as space:
+        # The first pod tells the controller what ports are wanted.
+        space.create(pod("first", node=NODES[0]))
+        space.watch.wait(["first"], stopwatch.READY)
+        space.delete(["first"])
+        return [*_adds(bench, space), *_burst(bench, space)]
+
+
+def _adds(bench: Bench, space: Namespace) -> list[Figure]:
+    number = bench.amounts.cni
+    # A port rests after each pod; as many as this are never all at rest.
+    _warm(min(number, _ONE_AT_A_TIME), bench.say)
+    calls = []
+    for index in range(number + len(NODES)):
+        node = CLUSTER_NODES[index % len(NODES)]
+        add, _ = cni.pair(space, cni.Executable(node), node, f"warm-{index}")
+        if index >= len(NODES):
+            calls.append(add)
+    split = {
+        "the executable": [call.executable for call in calls],
+        "the KuryrPort": [call.stages.get(stages.KURYRPORT, 0.0) for call in calls],
+        "netlink": [call.stages.get(stages.NETLINK, 0.0) for call in calls],
+        "OVS": [call.stages.get(stages.OVS, 0.0) for call in calls],
+        "up": [call.stages.get(stages.UP, 0.0) for call in calls],
+    }
+    remark = " + ".join(f"{Distribution.of(values).p50:.1f} {name}" for name, values in split.items())
+    samples = [call.milliseconds for call in calls]
+    return [
+        median("CNI ADD, warm pool", samples, "ms", limit=LIMIT_ADD, remark=remark),
+        tail("CNI ADD, warm pool", samples, "ms"),
+    ]
+
+
+def _burst(bench: Bench, space: Namespace) -> list[Figure]:
+    size = min(50, max(bench.amounts.bursts))
+    own: list[float] = []
+    host: list[float] = []
+    for round_ in range(2):
+        host.append(_last_ready(space, size, f"host-{round_}", host_network=True))
+        _warm(size // len(NODES), bench.say)
+        own.append(_last_ready(space, size, f"own-{round_}", host_network=False))
+        bench.say(f"{size} pods: {own[-1]:.2f} s, hostNetwork {host[-1]:.2f} s")
+    return [
+        Figure(name=f"burst of {size}, warm pool: last Ready", value=min(own), unit="s", n=size),
+        Figure(name=f"burst of {size} hostNetwork pods: last Ready", value=min(host), unit="s", n=size),
+        Figure(
+            name=f"burst of {size}, warm pool / hostNetwork",
+            value=min(own) / min(host),
+            unit="x",
+            n=size,
+            limit=LIMIT_BURST,
+            remark="the better of two of each",
+        ),
+    ]
+
+
+def _last_ready(space: Namespace, size: int, name: str, *, host_network: bool) -> float:
+    """Seconds from the first pod's creation to the last one's being Ready."""
+    names = space.create(
+        *(
+            pod(f"{name}-{index}", node=NODES[index % len(NODES)], host_network=host_network)
+            for index in range(size)
+        )
+    )
+    space.watch.wait(names, stopwatch.READY, timeout=300)
+    began = min(space.watch.at(each, stopwatch.CREATED) for each in names)
+    last = max(space.watch.at(each, stopwatch.READY) for each in names)
+    space.delete(names, timeout=300)
+    return last - began
+
+
+def _warm(number: int, say: Callable[[str], None]) -> None:
+    """Wait until every node has so many ports that are ready and wired.
+
+    :raises MeasurementError: where it does not get them.
+    """
+    for pool in _list():
+        coming = pool["ready"] + pool["making"]
+        if coming < number:
+            pools.ask(_SOCKET, "POST", "/v1/populate", {"node": pool["node"], "number": number - coming})
+
+    def wired() -> bool:
+        found = {pool["node"]: pool["wired"] for pool in _list()}
+        return all(found.get(node, 0) >= number for node in NODES)
+
+    _until(wired, f"{number} wired ports on each node")
+    say(f"{number} ports are wired on each node")
+
+
+def _list() -> list[dict[str, Any]]:
+    """The pools of the subnets that pods have without asking for others: one for each node."""
+    subnets = set(facts.read()["subnets"]["pods"].values())
+    return [pool for pool in _all() if set(pool["shape"]["subnet_ids"]) == subnets]
+
+
+def _all() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pools.ask(_SOCKET, "GET", "/v1/pools")
+    return found
+
+
+@contextmanager
+def _pools() -> Iterator[None]:
+    """Start the controller with pools; empty them and start it as before at the end."""
+    file = kuryr.controller_configuration_file()
+    before = file.read_text()
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(before)
+    for group, options in _OPTIONS.items():
+        if group not in parser:
+            parser.add_section(group)
+        parser[group].update(options)
+    text = io.StringIO()
+    parser.write(text)
+    file.write_text(text.getvalue())
+    try:
+        kuryr.start_controller()
+        _until(_answers, "a controller with pools")
+        try:
+            yield
+        finally:
+            pools.ask(_SOCKET, "POST", "/v1/free", {"node": ""})
+            # The controller without pools deletes none that are left.
+            neutron = Neutron()
+            _until(lambda: _left(neutron) <= sum(pool["in_use"] for pool in _all()), "empty pools")
+    finally:
+        file.write_text(before)
+        kuryr.start_controller()
+
+
+def _left(neutron: Neutron) -> int:
+    return len(neutron.ports(name="kuryr-pool-port", fields="id"))
+
+
+def _answers() -> bool:
+    try:
+        _list()
+    except (OSError, pools.Refused):
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + _WARM_TIMEOUT
+    while not condition():
+        if time.monotonic() > end:
+            raise MeasurementError(f"there were not {what} within {_WARM_TIMEOUT:.0f} s: {_list()}")
+        time.sleep(0.5)
