@@ -163,10 +163,13 @@ class PlainNeutron:
         return (json.loads(text) if text and answer.status < 300 else None), answer.headers
 
 
-def best(neutron: PlainNeutron, number: int, in_flight: Sequence[int], say: Callable[[str], None]) -> Made:
-    """The quickest way to make so many ports: each number of single calls at a time, and one bulk call."""
-    ways = [neutron.make(number, each) for each in in_flight]
-    ways.append(neutron.make_bulk(number))
-    for way in ways:
-        say(f"{number} ports by hand, {way.way}: {way.first:.2f} / {way.mean:.2f} / {way.last:.2f} s")
-    return min(ways, key=lambda way: way.last)
+def compare(
+    neutron: PlainNeutron, number: int, ways: Sequence[int], say: Callable[[str], None]
+) -> list[Made]:
+    """So many ports in each of several ways (single calls at a time; 0 for one bulk call), quickest first."""
+    found = []
+    for in_flight in ways:
+        made = neutron.make(number, in_flight) if in_flight else neutron.make_bulk(number)
+        say(f"{number} ports by hand, {made.way}: {made.first:.2f} / {made.mean:.2f} / {made.last:.2f} s")
+        found.append(made)
+    return sorted(found, key=lambda made: made.last)
