@@ -289,8 +289,6 @@ class KuryrPortHandler(Handler):
                 if not successor:
                     raise
                 LOG.warning("Port %s of KuryrPort %s is left to the audit: %s", vif.id, key, error)
-        for driver in self.context.drivers.vif_drivers():
-            driver.abandon(owner)
         # A pod of the same name never waits: the deletion that is under way goes on, and the audit checks it.
         if waiting and not successor:
             raise WaitFor(waiting)
@@ -305,15 +303,18 @@ class KuryrPortHandler(Handler):
         try:
             self.context.client.merge_patch(KURYRPORTS, key, patch)
         except NotFound:
-            self._released.pop(port.metadata.uid, None)
-            return
+            pass
         except (Conflict, Invalid) as error:
             raise Retry(
                 f"KuryrPort {key} changed while it was released: {error}", reason="Conflict"
             ) from error
+        else:
+            with self._lock:
+                self._replaced[key] = port.metadata.resource_version
         self._released.pop(port.metadata.uid, None)
-        with self._lock:
-            self._replaced[key] = port.metadata.resource_version
+        # Only now is it sure that the store was up to date, and that nobody has what is found under the owner's UID.
+        for driver in self.context.drivers.vif_drivers():
+            driver.abandon(owner)
 
     # Telling
 
