@@ -376,13 +376,17 @@ class Controller:
         name, key = self.pending.pop(position)
         handler = self.handlers[name]
         try:
-            handler.reconcile(key)
+            again = handler.reconcile(key)
         except WaitFor as wait:
             for call in wait.calls:
                 call.add_done_callback(lambda _: self._add(name, key))
         except KuryrError as error:
             handler.report(key, error)
             self._add(name, key)
+        else:
+            # Later, in a world where time passes as soon as nothing else happens.
+            if again is not None:
+                self._add(name, key)
 
 
 class Simulation:
