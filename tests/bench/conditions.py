@@ -88,7 +88,7 @@ def _field(file: str, name: str) -> str:
 
 def _locked(file: str, packages: tuple[str, ...]) -> dict[str, str]:
     text = (paths.SOURCE / file).read_text()
-    found = {name: re.search(rf"^{re.escape(name)}==([^ ;\\]+)", text, re.MULTILINE) for name in packages}
+    found = {name: re.search(rf"^{re.escape(name)}==([^\s;\\]+)", text, re.MULTILINE) for name in packages}
     return {name: match[1].strip() for name, match in found.items() if match}
 
 
