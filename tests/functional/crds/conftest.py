@@ -11,4 +11,4 @@ def kubectl(kubernetes_api: KubernetesApi) -> Kubectl:
     try:
         return Kubectl(kubernetes_api)
     except MissingProgramError as error:
-        pytest.skip(str(error))
+        pytest.fail(str(error))
