@@ -75,6 +75,8 @@ class VIFHandler(Handler):
         super().__init__(context)
         # UIDs of the pods that were seen: where such a one is not in the store any more, it is gone.
         self._seen: dict[Key, str] = {}
+        # UIDs of the KuryrPorts that were created and that the store does not show yet.
+        self._created: dict[Key, str] = {}
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """A KuryrPort matters to the pod of its name: gone, it may be wanted again."""
@@ -98,11 +100,13 @@ class VIFHandler(Handler):
             elif pod is not None and (pod.completed or pod.ended) and held(pod) and not _owns(pod, port):
                 # Its ports are released, and nobody else would let it go.
                 release_pod(self.context.client, pod)
-        elif port is None and not pod.deleting:
+        elif port is None and not pod.deleting and not self._coming(key):
             self._create(key, pod)
         return None
 
     def _remember(self, key: Key, pod: Pod | None, port: KuryrPort | None) -> None:
+        if port is not None or pod is None:
+            self._created.pop(key, None)
         if port is None and pod is None:
             self._seen.pop(key, None)
         elif pod is not None and (port is None or port.spec.pod_uid == pod.metadata.uid):
@@ -114,9 +118,15 @@ class VIFHandler(Handler):
             return True
         return self._seen.get(key) == uid or self.really_gone(PODS, key, uid)
 
+    def _coming(self, key: Key) -> bool:
+        """Whether it was created and the store is only behind: a look costs the API less than a second creation."""
+        uid = self._created.get(key)
+        return uid is not None and not self.really_gone(KURYRPORTS, key, uid)
+
     def _create(self, key: Key, pod: Pod) -> None:
         try:
-            self.context.client.create(KURYRPORTS, key.namespace, kuryrport_for(pod))
+            created = self.context.client.create(KURYRPORTS, key.namespace, kuryrport_for(pod))
+            self._created[key] = created.metadata.uid
         except Conflict as error:
             # It is there and the store will tell; then this key is reconciled again.
             if error.reason != "AlreadyExists":

@@ -36,8 +36,11 @@ class Client:
     def delete(self, resource: Resource[Any], key: Key, *, uid: str) -> None:
         self.asked.append(f"delete {resource.plural} {uid}")
 
-    def create(self, resource: Resource[Any], namespace: str, body: Any) -> None:
+    def create(self, resource: Resource[Any], namespace: str, body: Any) -> KubernetesObject:
         self.asked.append(f"create {resource.plural}")
+        created = kuryrport(body["spec"]["podUid"])
+        self.there[resource.plural, created.key] = created
+        return created
 
 
 class Setup:
@@ -115,6 +118,17 @@ def test_a_pod_that_no_longer_needs_one(setup: Setup) -> None:
     setup.stores[KURYRPORTS].upsert(kuryrport("done"))
     VIFHandler(setup.context).reconcile(KEY)
     assert setup.client.asked == ["delete kuryrports port-of-done"]
+
+
+def test_a_kuryrport_that_the_store_does_not_show_yet_is_not_created_again(setup: Setup) -> None:
+    setup.stores[PODS].upsert(pod("new"))
+    handler = VIFHandler(setup.context)
+    handler.reconcile(KEY)
+    handler.reconcile(KEY)
+    assert setup.client.asked == ["create kuryrports", "get kuryrports"]
+    del setup.client.there["kuryrports", KEY]
+    handler.reconcile(KEY)
+    assert setup.client.asked[2:] == ["get kuryrports", "create kuryrports"]
 
 
 @pytest.mark.parametrize("there", [True, False])
