@@ -204,10 +204,13 @@ class Switch:
 
         :raises SwitchError: where the bridge does not exist, or a port of that name does.
         """
-        self.add_ports((port,))
+        self.begin_to_add((port,))()
 
-    def add_ports(self, ports: Sequence[NewPort]) -> None:
-        """Add all ports as :meth:`add_port` adds one, or none, in one transaction."""
+    def begin_to_add(self, ports: Sequence[NewPort]) -> Callable[[], None]:
+        """Begin to add all ports as :meth:`add_port` adds one, or none, in one transaction.
+
+        :returns: what waits for the end, and raises as :meth:`add_port` does.
+        """
         agent = self._state.backend is Backend.AGENT
 
         def add(tables: Any, transaction: Any, port: NewPort) -> None:
@@ -241,7 +244,8 @@ class Switch:
             for port in ports:
                 add(tables, transaction, port)
 
-        self._ovsdb.transact(build, self.timeout)
+        finish = self._ovsdb.begin(build)
+        return lambda: finish(self.timeout)
 
     def set_external_ids(self, name: str, values: Mapping[str, str]) -> None:
         """Set entries of the port's external_ids.

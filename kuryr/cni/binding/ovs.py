@@ -76,17 +76,27 @@ class OpenVSwitchBinding(ParkingDriver):
         with stages.measure(NETLINK):
             container.make_veth(device, attachment, plan.mtu)
         layout = waiting.layout() if attachment.pool else {}
-        with stages.measure(OVS):
-            switch.add_port(
+        # The switch and the backend get to know it while the sandbox's end is set up.
+        added = switch.begin_to_add(
+            [
                 NewPort(
                     name=device,
                     bridge=vif.bridge_name,
                     external_ids=layout | attachment.external_ids(),
                     datapath_type=vif.datapath_type,
                 )
-            )
-        with stages.measure(NETLINK):
-            self._configure(vif, attachment, plan)
+            ]
+        )
+        try:
+            with stages.measure(NETLINK):
+                self._configure(vif, attachment, plan)
+        except Exception:
+            # What is rolled back must be there, or be known not to come.
+            with suppress(KuryrError):
+                added()
+            raise
+        with stages.measure(OVS):
+            added()
 
     def _take(
         self, vif: VIFOpenVSwitch, waiting: Parked, attachment: Attachment, plan: Plan, stages: Stages
@@ -169,12 +179,12 @@ class OpenVSwitchBinding(ParkingDriver):
             if each.device in there:
                 switch.delete_port(each.device, applied=True)
             container.park(each.device, each.inner, each.mac, each.mtu)
-        switch.add_ports(
+        switch.begin_to_add(
             [
                 NewPort(name=each.device, bridge=each.bridge, external_ids=each.external_ids())
                 for each in wanted
             ]
-        )
+        )()
 
     def unpark(self, parked: Parked) -> None:
         """Take the port off the switch, and the pair away."""

@@ -339,7 +339,7 @@ STEPS = (
     "kuryr.cni.binding.container.make_veth",
     "kuryr.net.links.Links.add_veth",
     "kuryr.net.links.Links.set_up",
-    "kuryr.net.switch.Switch.add_port",
+    "kuryr.net.switch.Switch.begin_to_add",
     "kuryr.cni.binding.container.configure",
     "kuryr.net.links.Links.add_address",
     "kuryr.net.links.Links.add_route",

@@ -395,7 +395,7 @@ def test_killed_while_parking(node: PoolNode, monkeypatch: pytest.MonkeyPatch) -
 
     node.parking.stop()
     with monkeypatch.context() as patch:
-        patch.setattr(node.switch.__class__, "add_ports", killed)
+        patch.setattr(node.switch.__class__, "begin_to_add", killed)
         node.restart()
         node.list([VIF, OTHER])
         node.parking._thread.join(10)
