@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kuryr.cloud import identity
-from kuryr.cloud.session import ProjectCloud
+from kuryr.cloud.session import Cloud, ProjectCloud
 from kuryr.errors import CloudNotFound
 
 
@@ -79,8 +79,7 @@ def probe(project: ProjectCloud) -> Capabilities:
     :raises CloudError: where the cloud does not answer or refuses.
     """
     access = project.authenticate()
-    answer = project.request("GET", "/v2.0/extensions", operation="list extensions", type=_Extensions)
-    extensions = frozenset(extension.alias for extension in answer.extensions)
+    extensions = _extensions(project)
     return Capabilities(
         project_id=project.project_id,
         user_id=str(access.user_id),
@@ -89,6 +88,18 @@ def probe(project: ProjectCloud) -> Capabilities:
         quotas=quotas(project, details=QUOTA_DETAILS in extensions),
         tags_on_create=TAGS_ON_CREATE in extensions,
     )
+
+
+def keeps_tags(cloud: Cloud) -> bool:
+    """Whether the cloud keeps the tags of a port's creating call. Asks, and blocks, where nobody asked before."""
+    known = cloud.extensions
+    return TAGS_ON_CREATE in (_extensions(cloud.project()) if known is None else known)
+
+
+def _extensions(project: ProjectCloud) -> frozenset[str]:
+    answer = project.request("GET", "/v2.0/extensions", operation="list extensions", type=_Extensions)
+    project.cloud.extensions = found = frozenset(extension.alias for extension in answer.extensions)
+    return found
 
 
 def check_port_rights(project: ProjectCloud, network_id: str, host: str = "kuryr") -> None:

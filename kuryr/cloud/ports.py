@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import msgspec
 
-from kuryr.cloud.session import Cloud
+from kuryr.cloud.capabilities import keeps_tags
+from kuryr.cloud.session import Cloud, ProjectCloud
 from kuryr.errors import CloudNotFound
+
+LOG = logging.getLogger(__name__)
 
 
 class FixedIP(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,7 +63,7 @@ class PortRequest(msgspec.Struct, frozen=True, kw_only=True):
     :ivar fixed_ips: in order; empty lets Neutron choose the subnets.
     :ivar security_groups: ids; None leaves Neutron's default group, empty means none.
     :ivar mac_address: None lets Neutron choose.
-    :ivar tags: sent only where the cloud keeps the tags of a creating call.
+    :ivar tags: part of the creating call where the cloud keeps them, else set by a call of their own after it.
     :ivar share: whose turn this call takes in the queue, usually the namespace.
     """
 
@@ -109,14 +114,10 @@ class Ports:
     configured one.
     """
 
-    def __init__(self, cloud: Cloud, *, tags_on_create: bool = False) -> None:
-        """Make no call yet.
-
-        :param tags_on_create: whether the cloud keeps the tags of a creating call (see
-            :mod:`kuryr.cloud.capabilities`); they are not sent otherwise.
-        """
+    def __init__(self, cloud: Cloud) -> None:
+        """Make no call yet."""
         self._cloud = cloud
-        self._tags_on_create = tags_on_create
+        self._asking = threading.Lock()
 
     def create(self, request: PortRequest) -> Future[Port]:
         """Create a port in one call.
@@ -126,8 +127,12 @@ class Ports:
 
         def call() -> Port:
             project = self._cloud.project(request.project_id)
-            body = {"port": self._body(request)}
-            return project.request("POST", "/v2.0/ports", operation="create port", type=_One, body=body).port
+            tags_too = self._tags_too([request])
+            body = {"port": _body(request, tags_too)}
+            port = project.request("POST", "/v2.0/ports", operation="create port", type=_One, body=body).port
+            if not tags_too:
+                self._tag(project, request, port)
+            return port
 
         return self._cloud.limiter.submit("create port", request.share, call)
 
@@ -143,12 +148,46 @@ class Ports:
 
         def call() -> list[Port]:
             project = self._cloud.project(project_id)
-            body = {"ports": [self._body(request) for request in requests]}
-            return project.request(
+            tags_too = self._tags_too(requests)
+            body = {"ports": [_body(request, tags_too) for request in requests]}
+            ports = project.request(
                 "POST", "/v2.0/ports", operation="create ports", type=_Many, body=body
             ).ports
+            if not tags_too:
+                for request, port in zip(requests, ports, strict=True):
+                    self._tag(project, request, port)
+            return ports
 
         return self._cloud.limiter.submit("create ports", share, call)
+
+    def _tags_too(self, requests: Sequence[PortRequest]) -> bool:
+        """Whether the creating call is to carry tags. Asks Neutron where that is not known yet."""
+        if not any(request.tags for request in requests):
+            return False
+        # One thread asks, however many ports are made at once.
+        with self._asking:
+            return keeps_tags(self._cloud)
+
+    def _tag(self, project: ProjectCloud, request: PortRequest, port: Port) -> None:
+        """Set a new port's tags. Nobody waits for it: tags are for people, a port is known without them."""
+        if not request.tags:
+            return
+
+        def call() -> None:
+            with contextlib.suppress(CloudNotFound):
+                project.request(
+                    "PUT",
+                    f"/v2.0/ports/{port.id}/tags",
+                    operation="update port tags",
+                    type=object,
+                    body={"tags": request.tags},
+                )
+
+        def told(done: Future[None]) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                LOG.warning("Port %s stays without its tags: %s", port.id, error)
+
+        self._cloud.limiter.submit("update port tags", request.share, call).add_done_callback(told)
 
     def update(
         self,
@@ -278,27 +317,28 @@ class Ports:
                 return
             query["marker"] = answer.ports[-1].id
 
-    def _body(self, request: PortRequest) -> dict[str, Any]:
-        """The request as Neutron wants it: what is not asked for is left out."""
-        body: dict[str, Any] = {"network_id": request.network_id, "admin_state_up": True}
-        if request.fixed_ips:
-            body["fixed_ips"] = request.fixed_ips
-        if request.security_groups is not None:
-            body["security_groups"] = request.security_groups
-        if request.tags and self._tags_on_create:
-            body["tags"] = request.tags
-        for name, value in (
-            ("project_id", request.project_id),
-            ("device_id", request.device_id),
-            ("device_owner", request.device_owner),
-            ("description", request.description),
-            ("name", request.name),
-            ("binding:host_id", request.host_id),
-            ("mac_address", request.mac_address),
-        ):
-            if value:
-                body[name] = value
-        return body
+
+def _body(request: PortRequest, tags_too: bool) -> dict[str, Any]:
+    """The request as Neutron wants it: what is not asked for is left out."""
+    body: dict[str, Any] = {"network_id": request.network_id, "admin_state_up": True}
+    if request.fixed_ips:
+        body["fixed_ips"] = request.fixed_ips
+    if request.security_groups is not None:
+        body["security_groups"] = request.security_groups
+    if tags_too and request.tags:
+        body["tags"] = request.tags
+    for name, value in (
+        ("project_id", request.project_id),
+        ("device_id", request.device_id),
+        ("device_owner", request.device_owner),
+        ("description", request.description),
+        ("name", request.name),
+        ("binding:host_id", request.host_id),
+        ("mac_address", request.mac_address),
+    ):
+        if value:
+            body[name] = value
+    return body
 
 
 def _queries(filters: Mapping[str, Filter]) -> Iterator[dict[str, Filter]]:

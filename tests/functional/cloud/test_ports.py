@@ -7,9 +7,11 @@ import pytest
 
 from kuryr import errors
 from kuryr.cloud import identity
+from kuryr.cloud.capabilities import probe
 from kuryr.cloud.ports import FixedIP, PortRequest, Ports
 from kuryr.cloud.session import Cloud
 from kuryr.testing.fake_cloud import FakeCloud
+from tests.functional.kubernetes import wait_until
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 
@@ -81,13 +83,52 @@ def test_no_security_group_is_not_the_default_one(ports: Ports, request_: PortRe
     assert len(ports.create(changed(request_, security_groups=None)).result().security_groups) == 1
 
 
-def test_tags_are_sent_only_where_they_are_kept(cloud: Cloud, fake: FakeCloud, request_: PortRequest) -> None:
-    tagged = changed(request_, tags=("cluster",))
-    assert Ports(cloud).create(tagged).result().tags == ()
-    assert "tags" not in fake.journal.calls("create port")[-1].body["port"]
-
+def test_tags_are_part_of_the_creating_call_where_they_are_kept(
+    ports: Ports, fake: FakeCloud, request_: PortRequest
+) -> None:
     fake.neutron.state.tags_on_create = True
-    assert Ports(cloud, tags_on_create=True).create(tagged).result().tags == ("cluster",)
+    tagged = changed(request_, tags=("cluster",))
+    assert ports.create(tagged).result().tags == ("cluster",)
+    ports.create_bulk([tagged, request_]).result()
+
+    assert [port["tags"] for port in fake.ports] == [["cluster"], ["cluster"], []]
+    assert fake.journal.writes == 2
+    assert fake.journal.counts["get extensions"] == 1
+
+
+def test_elsewhere_tags_are_a_call_of_their_own_that_nobody_waits_for(
+    ports: Ports, fake: FakeCloud, request_: PortRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    tagged = changed(request_, tags=("cluster", "team"))
+    lone = ports.create(tagged).result()
+    wait_until(lambda: fake.ports[0]["tags"] == ["cluster", "team"], "the port has its tags")
+    assert "tags" not in fake.journal.calls("create port")[0].body["port"]
+
+    several = ports.create_bulk([tagged, changed(request_, tags=())]).result()
+    wait_until(
+        lambda: [port["tags"] for port in fake.ports[1:]] == [["cluster", "team"], []],
+        "those of a bulk call too",
+    )
+    assert fake.journal.counts["update port tags"] == 2
+
+    fake.knobs.fail("update port tags", 1, status=500)
+    refused = ports.create(tagged).result()
+    wait_until(lambda: f"Port {refused.id} stays without its tags" in caplog.text, "a failure is logged")
+    assert {port["id"] for port in fake.ports} == {lone.id, refused.id, *(port.id for port in several)}
+
+
+def test_without_tags_nothing_is_asked(ports: Ports, fake: FakeCloud, request_: PortRequest) -> None:
+    ports.create(request_).result()
+    assert fake.journal.counts == {"authenticate": 1, "get versions": 1, "create port": 1}
+
+
+def test_what_a_check_found_out_is_not_asked_again(
+    cloud: Cloud, ports: Ports, fake: FakeCloud, request_: PortRequest
+) -> None:
+    fake.neutron.state.tags_on_create = True
+    probe(cloud.project())
+    ports.create(changed(request_, tags=("cluster",))).result()
+    assert fake.journal.counts["get extensions"] == 1
 
 
 def test_a_requested_address_and_mac(ports: Ports, fake: FakeCloud, request_: PortRequest) -> None:
