@@ -37,13 +37,13 @@ ALWAYS = ("node", "vif_pool", "adoption")
 EXTENSIONS = ("binding", "security-group")
 BINDING_ROLES = frozenset({"admin", "service"})
 RIGHTS: list[tuple[str, Resource[Any], str]] = (
-    [(verb, PODS, "") for verb in ("get", "list", "watch")]
+    [(verb, PODS, "") for verb in ("get", "list", "watch", "patch")]
     + [(verb, NODES, "") for verb in ("get", "list", "watch")]
     + [("get", NAMESPACES, "")]
-    + [(verb, KURYRPORTS, "") for verb in ("list", "watch", "create", "patch", "delete")]
+    + [(verb, KURYRPORTS, "") for verb in ("get", "list", "watch", "create", "patch", "delete")]
     + [("patch", KURYRPORTS, "status")]
 )
-"""Verb, kind and subresource, in all namespaces."""
+"""Verb, kind and subresource, in all namespaces. Here is what etc/kubernetes/kuryr-controller.yaml gives; a test compares."""
 EVENT_RIGHTS = ("create", "patch")
 LEASE_RIGHTS = ("get", "list", "watch", "create", "patch")
 
@@ -213,7 +213,7 @@ def capability_warnings(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[s
     if conf.neutron_defaults.resource_tags and not found.tags_on_create:
         yield (
             "[neutron_defaults] resource_tags: this Neutron drops tags in a port's creating call (extension driver "
-            "tag_ports_during_bulk_creation is off); ports are recognised without them."
+            "tag_ports_during_bulk_creation is off), so that each port costs a second call."
         )
 
 
