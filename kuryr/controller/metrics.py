@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections import Counter as CallCounts
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +17,8 @@ from kuryr.drivers.base import VIFPoolDriver
 
 CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+POD_CREATION_BUCKETS = (1, 2.5, 5, 10, 20, 30, 60, 120)
+"""The original's."""
 
 
 class Metrics:
@@ -29,85 +32,66 @@ class Metrics:
         self._lock = threading.Lock()
         self._successes: CallCounts[str] = CallCounts()
         registry.register(self)
-        self.queue_latency = Histogram(
+        histogram = partial(Histogram, registry=registry, buckets=CALL_BUCKETS)
+        gauge, counter = partial(Gauge, registry=registry), partial(Counter, registry=registry)
+        self.queue_latency = histogram(
             "kuryr_queue_latency_seconds",
             "From a key's being queued (or due) to its being worked on.",
             ["handler"],
-            buckets=CALL_BUCKETS,
-            registry=registry,
         )
-        self.reconciles = Histogram(
+        self.reconciles = histogram(
             "kuryr_reconcile_seconds",
             "Reconciles: result is ok, waiting, the reason of an error, or bug.",
             ["handler", "result"],
-            buckets=CALL_BUCKETS,
-            registry=registry,
         )
-        self.kubernetes_calls = Histogram(
+        self.kubernetes_calls = histogram(
             "kuryr_kubernetes_call_seconds",
             "Calls to the Kubernetes API by operation and HTTP status.",
             ["operation", "result"],
-            buckets=CALL_BUCKETS,
-            registry=registry,
         )
-        self.cloud_calls = Histogram(
+        self.cloud_calls = histogram(
             "kuryr_cloud_call_seconds",
             "Calls to OpenStack by operation and HTTP status.",
             ["operation", "result"],
-            buckets=CALL_BUCKETS,
-            registry=registry,
         )
-        self.pod_stages = Histogram(
+        self.pod_stages = histogram(
             "kuryr_pod_stage_seconds",
             "A pod's stages: kuryrport_allocated is from the KuryrPort being seen to its being filled.",
             ["stage"],
             buckets=STAGE_BUCKETS,
-            registry=registry,
         )
-        self.pod_creation = Histogram(
+        self.pod_creation = histogram(
             "kuryr_pod_creation_latency",
             "From a KuryrPort being seen to its VIFs being allocated, in seconds.",
-            buckets=(1, 2.5, 5, 10, 20, 30, 60, 120),
-            registry=registry,
+            buckets=POD_CREATION_BUCKETS,
         )
-        self.port_failures = Counter(
-            "kuryr_port_readiness",
-            "Times that a KuryrPort could not be filled as asked.",
-            registry=registry,
+        self.port_failures = counter(
+            "kuryr_port_readiness", "Times that a KuryrPort could not be filled as asked."
         )
-        self.holding = Gauge(
-            "kuryr_shard_holding",
-            "1 where this process holds the shard's Lease.",
-            ["shard"],
-            registry=registry,
+        self.holding = gauge(
+            "kuryr_shard_holding", "1 where this process holds the shard's Lease.", ["shard"]
         )
-        self.audit_findings = Gauge(
+        self.audit_findings = gauge(
             "kuryr_audit_findings",
             "What the last audit found that is not as it should be, sure or not yet: Orphan, Changed, Missing.",
             ["verdict"],
-            registry=registry,
         )
-        self.audit_repaired = Counter(
+        self.audit_repaired = counter(
             "kuryr_audit_repaired",
             "What audits put right, or told people about, beside deletions: Changed, Missing.",
             ["verdict"],
-            registry=registry,
         )
-        self.quota_free = Gauge(
+        self.audit_deleted = counter("kuryr_audit_deleted", "Ports without an owner that audits deleted.")
+        self.quota_free = gauge(
             "kuryr_quota_free_count",
             "How many more of a resource (ports, subnets, networks, security_groups, security_group_rules) the "
             "project's quota allows, when it was last read; +Inf without a limit.",
             ["resource"],
-            registry=registry,
         )
-        self.subnet_free = Gauge(
+        self.subnet_free = gauge(
             "kuryr_port_quota_per_subnet",
             "Addresses of a subnet of pods that no port of this cluster has, as of the last audit.",
             ["subnet_id", "subnet_name"],
-            registry=registry,
-        )
-        self.audit_deleted = Counter(
-            "kuryr_audit_deleted", "Ports without an owner that audits deleted.", registry=registry
         )
 
     def kubernetes_call(self, operation: str, result: str, seconds: float) -> None:
