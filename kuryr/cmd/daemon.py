@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from kuryr.conf import node
-from kuryr.conf.loading import set_up_logging
+from kuryr.conf.loading import read_again, set_up_logging
 from kuryr.errors import ConfigurationError
 from kuryr.k8s.settings import settings_from_conf
 
@@ -30,6 +30,7 @@ class DaemonService(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, conf: cfg.ConfigOpts) -> None:
         super().__init__(worker_id)
+        read_again(conf)
         self._conf = conf
         self._daemon: Daemon | None = None
 
@@ -52,7 +53,7 @@ class DaemonService(cotyledon.Service):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Read mutable options again (cotyledon's own way is to start anew)."""
-        self._conf.mutate_config_files()
+        read_again(self._conf)
 
 
 def main() -> None:

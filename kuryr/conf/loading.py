@@ -13,6 +13,8 @@ from oslo_log import log
 
 from kuryr.errors import ConfigurationError
 
+LOG = logging.getLogger(__name__)
+
 DEFAULT_FILE = "/etc/kuryr/kuryr.conf"
 
 
@@ -44,6 +46,19 @@ def parse(conf: cfg.ConfigOpts, args: Sequence[str], *, prog: str) -> cfg.Config
         files = " ".join(args) or DEFAULT_FILE
         raise ConfigurationError(f"{files}: a file is no text in UTF-8: {error}") from error
     return conf
+
+
+def read_again(conf: cfg.ConfigOpts) -> None:
+    """Take what has changed of mutable options since ``conf`` was parsed. What cannot be read is logged, and changes nothing.
+
+    At SIGHUP, and as a worker process begins: it has the options of the master, who reads them but once.
+    """
+    try:
+        changed = conf.mutate_config_files()
+    except (cfg.Error, OSError, UnicodeDecodeError) as error:
+        LOG.error("The configuration cannot be read again, all stays as it is: %s", error)
+        return
+    LOG.info("Configuration read again: %d options changed.", len(changed))
 
 
 def _read(section: cfg.ConfigOpts.GroupAttr, name: str, option: str) -> None:

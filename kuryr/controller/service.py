@@ -21,6 +21,7 @@ from kuryr.cloud.networks import Subnets
 from kuryr.cloud.ports import Ports
 from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
+from kuryr.conf.loading import read_again
 from kuryr.controller import startup
 from kuryr.controller.audit import Audit
 from kuryr.controller.auditors import PortAuditor
@@ -349,6 +350,7 @@ class ControllerService(cotyledon.Service):  # type: ignore[misc]
 
     def __init__(self, worker_id: int, conf: cfg.ConfigOpts) -> None:
         super().__init__(worker_id)
+        read_again(conf)
         self._conf = conf
         self._controller = Controller(conf)
         self._ended = threading.Event()
@@ -367,9 +369,4 @@ class ControllerService(cotyledon.Service):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Read mutable options again (cotyledon calls it at SIGHUP)."""
-        try:
-            changed = self._conf.mutate_config_files()
-        except (cfg.Error, OSError, UnicodeDecodeError) as error:
-            LOG.error("The configuration cannot be read again, all stays as it is: %s", error)
-            return
-        LOG.info("Configuration read again: %d options changed.", len(changed))
+        read_again(self._conf)

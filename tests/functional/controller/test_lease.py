@@ -154,6 +154,19 @@ def test_sighup_reads_mutable_options_and_restarts_nothing(world: World) -> None
         world.wait_filled("b")
 
 
+def test_a_worker_that_takes_another_s_place_has_the_options_of_now(world: World) -> None:
+    path = world.configuration({"kubernetes": {"audit_period": 3600}})
+    with Process(path) as running:
+        before = wait_holder(world)
+        path.write_text(path.read_text().replace("audit_period = 3600", "audit_period = 1"))
+        running.signal(signal.SIGHUP)
+        wait_until(lambda: world.count("list ports") >= 2, "audits are made at the new period")
+        os.kill(int(before.split("_")[-2]), signal.SIGKILL)
+        wait_holder(world, other_than=before)
+        world.cloud.journal.clear()
+        wait_until(lambda: world.count("list ports") >= 3, "its successor makes them at that period too")
+
+
 def test_sighup_with_a_file_that_cannot_be_read_changes_nothing(world: World) -> None:
     path = world.configuration()
     with Process(path) as running:
