@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python3 -m devcloud`."""
 
-import sys
+from devcloud import cli
 
-from devcloud.cli import main
-
-sys.exit(main())
+cli.program()

@@ -6,12 +6,15 @@ import contextlib
 import fcntl
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
+from typing import NoReturn
 
 from devcloud import (
+    children,
     network,
     openstack,
     packages,
@@ -26,6 +29,8 @@ from devcloud import (
 
 PARTS = ("devcloud.kubernetes", "devcloud.kuryr", "devcloud.vm")
 """What stands on OpenStack. Each part has steps(), stop() and status()."""
+
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,9 +49,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (steps.StepError, teardown.TeardownError, shell.CommandError, OSError) as error:
         print(f"failed: {error}\nlogs: {paths.LOGS}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        children.stop()
         print("interrupted; `make up` goes on from here, `make down` clears up", file=sys.stderr)
-        return 130
+        return _TERMINATED if isinstance(interrupt, children.Terminated) else _INTERRUPTED
+
+
+def program() -> None:
+    """Run the command line's command and exit; SIGINT and SIGTERM end it with the commands that it runs."""
+    signal.signal(signal.SIGTERM, _terminate)
+    code = main()
+    if code in (_INTERRUPTED, _TERMINATED):
+        sys.stdout.flush()
+        # A step that goes on all the same is not waited for.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise children.Terminated
 
 
 def parts() -> list[ModuleType]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcloud import paths, shell
+from devcloud import children, paths, shell
 from devcloud.steps import Step, note
 
 DEBIAN_LIST = Path(__file__).with_name("packages-debian.txt")
@@ -59,6 +59,9 @@ GO_PROGRAMS = (
     GoProgram("agnhost", "kubernetes", "k8s.io/kubernetes/test/images/agnhost"),
     GoProgram("cnitool", "cni", "github.com/containernetworking/cni/cnitool"),
 )
+
+KWOK = GoProgram("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok")
+"""Simulates nodes. The cloud does without: it is built by :func:`on_demand`."""
 
 
 def steps() -> list[Step]:
@@ -223,6 +226,16 @@ def build_go() -> None:
         _build(program, f"{program.name} ({number} of {len(missing)})")
 
 
+def on_demand(program: GoProgram) -> Path:
+    """The path of a program, which is built now where neither the user's directory nor the cache has it."""
+    named = paths.user_programs()
+    if named is not None and (named / program.name).exists():
+        return named / program.name
+    if not program.path.exists():
+        _build(program, program.name)
+    return program.path
+
+
 def linker_flags(version: str) -> str:
     """Without these a server calls itself v0.0.0, and clients misbehave."""
     major, minor, _ = version.split(".")
@@ -250,14 +263,13 @@ def _build(program: GoProgram, title: str) -> None:
     last = [""] * 20
     count = 0
     # OpenStack's start is the longer chain of small steps: the compiler takes what is left.
-    with subprocess.Popen(
+    with children.started(
         ["nice", *argv],
         cwd=GO_MODULES / program.module,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

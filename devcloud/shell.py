@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from devcloud import paths
+from devcloud import children, paths
 
 Argument = str | os.PathLike[str]
 
@@ -45,30 +45,29 @@ def run(
     command = in_netns(netns, argv, extra)
     if netns is not None:
         extra.pop("LD_LIBRARY_PATH", None)
-    try:
-        done = subprocess.run(
-            command,
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, **extra},
-            cwd=cwd,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(f"`{' '.join(command)}` did not end within {timeout:.0f} s") from error
-    if check and done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        raise CommandError(f"`{' '.join(command)}` ended with code {done.returncode}: {said}")
-    return done.stdout
+    with children.started(
+        command,
+        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **extra},
+        cwd=cwd,
+    ) as child:
+        try:
+            output, errors = child.communicate(input, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(f"`{' '.join(command)}` did not end within {timeout:.0f} s") from error
+    if check and child.returncode != 0:
+        said = (errors.strip() or output.strip())[-4000:]
+        raise CommandError(f"`{' '.join(command)}` ended with code {child.returncode}: {said}")
+    return output
 
 
 def wait_until(predicate: Callable[[], object], what: str, timeout: float, interval: float = 0.1) -> None:
     """Return once the predicate holds; TimeoutError names `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not predicate():
+        children.check()
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not so after {timeout:.0f} s")
         time.sleep(interval)

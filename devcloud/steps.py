@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from devcloud import children
+
 _HEARTBEAT = 30.0
+_GRACE = 10.0
 _started = time.monotonic()
 _current: contextvars.ContextVar[str] = contextvars.ContextVar("step", default="devcloud")
 _printing = threading.Lock()
@@ -42,6 +45,7 @@ def run_steps(steps: Iterable[Step]) -> None:
 
     After a failure no further step is started; those under way are waited for. Raises StepError
     for the first failure, ValueError for names that do not exist or that go round in a circle.
+    KeyboardInterrupt ends the commands that steps run; a step that goes on all the same is left.
     """
     left = order(steps)
     if not left:
@@ -49,7 +53,8 @@ def run_steps(steps: Iterable[Step]) -> None:
     finished: set[str] = set()
     begun: dict[Future[float | None], tuple[Step, float]] = {}
     failure: tuple[Step, BaseException] | None = None
-    with ThreadPoolExecutor(max_workers=len(left)) as pool:
+    pool = ThreadPoolExecutor(max_workers=len(left))
+    try:
         while begun or (left and failure is None):
             if failure is None:
                 for step in [step for step in left if finished.issuperset(step.after)]:
@@ -70,6 +75,12 @@ def run_steps(steps: Iterable[Step]) -> None:
                 else:
                     _say(f"{dotted(step.name)} FAILED: {error}")
                     failure = failure or (step, error)
+    except KeyboardInterrupt:
+        children.stop()
+        wait(begun, timeout=_GRACE)
+        pool.shutdown(wait=False)
+        raise
+    pool.shutdown()
     if failure is not None:
         raise StepError(f"{failure[0].name}: {failure[1]}") from failure[1]
 

@@ -43,8 +43,11 @@ def start_neutron() -> None:
 
 
 def start_octavia_driver_agent() -> None:
-    """To be started once its user exists and before the API, which would wait for it in vain."""
+    """To be started once its user exists and before the API, which would wait for it in vain; anew with each new API."""
     name = "octavia-driver-agent"
+    if not processes.running("octavia"):
+        # An API that ended leaves it clients that say nothing, on which it spins.
+        processes.stop(name, timeout=3)
     OCTAVIA_RUN.mkdir(parents=True, exist_ok=True)
     if SYSTEM_OCTAVIA_RUN.is_symlink() or not SYSTEM_OCTAVIA_RUN.exists():
         SYSTEM_OCTAVIA_RUN.unlink(missing_ok=True)
