@@ -123,7 +123,7 @@ class Daemon:
             lambda port: bool(self._informer.store.by_index(VIF_IDS, port)),
             self._reporter.parked,
         )
-        self._informer.add_listener(self._parking.look_again)
+        self._informer.add_listener(self._parking.kuryrport_changed)
         self._node_port = NodePort(
             self._switch,
             conf.node_port.interface,
@@ -131,7 +131,7 @@ class Daemon:
             self._informer.store.values,
             self._reporter.attached,
         )
-        self._informer.add_listener(self._node_port.look_again)
+        self._informer.add_listener(self._node_port.kuryrport_changed)
         self._failures = Failures(conf.cni_daemon.cni_failures_count)
         self._server = Server(
             conf.cni_daemon.socket_path, Dispatcher(self._plugin, self._metrics, self._failures)

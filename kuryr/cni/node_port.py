@@ -18,6 +18,7 @@ from kuryr.cni.addressing import Plan, plan
 from kuryr.cni.binding.base import BindingError
 from kuryr.cni.stages import Stages
 from kuryr.errors import KuryrError
+from kuryr.k8s.informer import Change
 from kuryr.net import links, offload
 from kuryr.net.links import Links, Route
 from kuryr.net.switch import NewPort, Switch, SwitchState
@@ -101,8 +102,13 @@ class NodePort:
             if thread.ident is not None:
                 thread.join(5.0)
 
-    def look_again(self, change: object = None) -> None:
-        """A KuryrPort of this node changed, or anything else that the port depends on."""
+    def kuryrport_changed(self, change: Change[KuryrPort]) -> None:
+        """A KuryrPort of this node changed; those of pods do not matter here. Fits as an informer's listener."""
+        if change.latest.spec.owner_kind == "Node":
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Anything that the port depends on changed."""
         self._changed.set()
         self._switch.wake()
 

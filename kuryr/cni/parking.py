@@ -20,6 +20,7 @@ from kuryr.cni.locks import KeyedLocks
 from kuryr.cni.parked import Parked
 from kuryr.errors import KuryrError
 from kuryr.k8s.conditions import find_condition
+from kuryr.k8s.informer import Change
 from kuryr.net import links
 from kuryr.net.switch import Switch, SwitchState
 from kuryr.objects.kuryrport import UP, KuryrPort
@@ -175,8 +176,13 @@ class Parking:
         if self._thread.ident is not None:
             self._thread.join(5.0)
 
-    def look_again(self, change: object = None) -> None:
-        """A KuryrPort of this node changed."""
+    def kuryrport_changed(self, change: Change[KuryrPort]) -> None:
+        """A KuryrPort of this node changed; those that have nothing of a pool do not matter here. Fits as an informer's listener."""
+        if any(_of_pool(kuryrport) for kuryrport in (change.old, change.new) if kuryrport is not None):
+            self.look_again()
+
+    def look_again(self) -> None:
+        """What should wait, or what is in use, changed."""
         self._changed.set()
         self._switch.wake()
 
@@ -286,6 +292,12 @@ class Parking:
             if condition is None or condition.status != "True":
                 news.setdefault(entry.kuryrport.metadata.uid, (entry.kuryrport, []))[1].append(entry.name)
         return all(self._report(kuryrport, names) for kuryrport, names in news.values())
+
+
+def _of_pool(kuryrport: KuryrPort) -> bool:
+    return kuryrport.spec.owner_kind == OWNER_KIND or any(
+        entry.pool for entry in kuryrport.status.vifs.values()
+    )
 
 
 def _side(state: SwitchState) -> list[tuple[str, int, bool]]:
