@@ -24,11 +24,13 @@ CLOUDS = STATE / "clouds.yaml"
 KUBERNETES_VERSION = "1.34.4"
 ETCD_VERSION = "3.6.16"
 CNI_VERSION = "1.3.0"
+KWOK_VERSION = "0.8.0"
 
 GO_BIN = {
     "kubernetes": BIN / f"kubernetes-{KUBERNETES_VERSION}",
     "etcd": BIN / f"etcd-{ETCD_VERSION}",
     "cni": BIN / f"cni-{CNI_VERSION}",
+    "kwok": BIN / f"kwok-{KWOK_VERSION}",
 }
 
 _DEBROOT_DIRECTORIES = (
