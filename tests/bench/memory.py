@@ -36,10 +36,15 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _pss(name: str) -> float:
-    """MB (10^6 bytes) of a program of the development cloud, with all its children."""
+    """MB of a program of the development cloud."""
     root = processes.pid(name)
     if root is None:
         raise MeasurementError(f"{name} does not run")
+    return pss(root)
+
+
+def pss(root: int) -> float:
+    """MB (10^6 bytes) of PSS of a process and all its children."""
     return sum(_kilobytes(pid) for pid in _tree(root)) * 1024 / 1e6
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -33,12 +34,17 @@ class Calls(msgspec.Struct, frozen=True):
 
 def writes(calls: Counter[str], *, without: str = "") -> int:
     """How many of the calls write; those to Keystone, and those whose object is ``without``, aside."""
-    return sum(
-        number
-        for operation, number in calls.items()
-        if not _is_read(operation)
-        and operation not in _KEYSTONE
-        and not (without and operation.endswith(without))
+    return written(calls, without=(without,) if without else ()).total()
+
+
+def written(calls: Counter[str], *, without: tuple[str, ...] = ()) -> Counter[str]:
+    """Those of the calls that write; those to Keystone, and those that end in one of ``without``, aside."""
+    return Counter(
+        {
+            operation: number
+            for operation, number in calls.items()
+            if not _is_read(operation) and operation not in _KEYSTONE and not operation.endswith(without)
+        }
     )
 
 
@@ -58,15 +64,20 @@ def told(calls: Counter[str]) -> str:
     return ", ".join(f"{number} {operation}" for operation, number in sorted(calls.items())) or "none"
 
 
-def read() -> Calls:
-    """The counters of the controller and all daemons, added up."""
+def read(urls: Sequence[str] = (CONTROLLER, *DAEMONS), *, done: bool = False) -> Calls:
+    """The counters of the controller and all daemons, or of what serves metrics at ``urls``, added up.
+
+    :param done: leave out the calls that were refused or failed.
+    """
     cloud: Counter[str] = Counter()
     kubernetes: Counter[str] = Counter()
-    for url in (CONTROLLER, *DAEMONS):
+    for url in urls:
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
+                if done and not sample.labels.get("result", "").startswith("2"):
+                    continue
                 if sample.name == _CLOUD:
                     cloud[sample.labels["operation"]] += int(sample.value)
                 elif sample.name in _KUBERNETES:

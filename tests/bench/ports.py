@@ -105,11 +105,19 @@ class PlainNeutron:
         self._delete([port["id"] for port in answer["ports"]])
         return Made(0, [seconds] * number)
 
+    def close(self) -> None:
+        """Close the connections of this thread."""
+        for connection in self._local.__dict__.pop("open", {}).values():
+            connection.close()
+
     def sweep(self) -> None:
         """Delete what an earlier bench left behind when it was cut off."""
-        self._delete(
-            [port["id"] for port in self._call("GET", f"/v2.0/ports?device_owner={DEVICE_OWNER}")["ports"]]
-        )
+        self._delete([port["id"] for port in self.list(DEVICE_OWNER)])
+
+    def list(self, device_owner: str) -> list[dict[str, Any]]:
+        """The ports of an owner, whoever made them."""
+        found: list[dict[str, Any]] = self._call("GET", f"/v2.0/ports?device_owner={device_owner}")["ports"]
+        return found
 
     def _body(self, index: int) -> dict[str, Any]:
         account = self._account
