@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 PYTHON ?= python3
-.PHONY: help up down status logs demo env test test-unit test-functional test-e2e lint bench
+.PHONY: help up down status logs demo env test test-unit test-functional test-e2e lint bench soak
 
 help:
 	@echo 'make up        the development cloud: OpenStack, Kubernetes, Kuryr, a VM (as root; DEMO=no leaves out the demo)'
@@ -34,3 +34,5 @@ lint:
 	@tools/lint.sh
 bench:
 	@tools/bench.sh
+soak:
+	@tools/soak.sh
