@@ -67,8 +67,10 @@ class HandlerRunner:
             self._wait_for(key, wait.calls)
             return "waiting"
         except NotHolding as error:
-            # Another process may be at work on this key by now; if not, taking over queues every key.
+            # Told to nobody: another process may be at work on this key by now. If none is, the Lease is renewed
+            # though late, and nothing else would bring the key back.
             LOG.warning("%s %s: %s", self.name, key, error)
+            self.queue.retry(key)
             return error.reason
         except KuryrError as error:
             LOG.warning("%s %s: %s", self.name, key, error)

@@ -253,15 +253,13 @@ def test_a_report_that_fails_hurts_nobody(setup: Setup) -> None:
     setup.handler.wait("a", 2)
 
 
-def test_who_does_not_hold_the_lease_neither_tells_nor_tries_again(setup: Setup) -> None:
-    setup.handler.scripts["a"] = [NotHolding("another does")]
+def test_who_does_not_hold_the_lease_tells_nobody(setup: Setup) -> None:
+    """It tries again: where the Lease is renewed after all, though late, nothing else brings the key back."""
+    setup.handler.scripts["a"] = [NotHolding("its renewal is overdue")]
     setup.pipeline.start()
     setup.pods.upsert(pod("a"))
-    setup.handler.wait("a", 1)
-    setup.pods.upsert(pod("b"))
-    setup.handler.wait("b", 1)
+    setup.handler.wait("a", 2)
     assert setup.handler.reports == []
-    assert setup.handler.seen["a"] == 1
 
 
 def test_looking_again_later(setup: Setup) -> None:
