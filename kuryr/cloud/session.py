@@ -372,17 +372,22 @@ class ProjectCloud:
         :param fenced: whether a call that changes something passes :attr:`Cloud.fence`.
         :raises CloudError: one of its subclasses, for every answer but a success.
         """
-        # Here, not where the call was queued: its turn may come long after.
-        if fenced and method != "GET" and self._cloud.fence is not None:
-            self._cloud.fence()
         data = msgspec.json.encode(body) if body is not None else None
+        guard = self._cloud.fence if fenced and method != "GET" else None
+
+        def send(access: AccessInfo) -> tuple[int, bytes, Mapping[str, str]]:
+            # Last of all: its turn may have come long after it was queued, and Keystone may have taken its time.
+            if guard is not None:
+                guard()
+            return self._send(method, path, access, operation, data, params, headers)
+
         access = self.authenticate()
-        status, answer, sent_back = self._send(method, path, access, operation, data, params, headers)
+        status, answer, sent_back = send(access)
         if status == 401:
             # The token may have been revoked early; credentials that are refused show in authenticate().
             self._renew(access)
             access = self.authenticate()
-            status, answer, sent_back = self._send(method, path, access, operation, data, params, headers)
+            status, answer, sent_back = send(access)
         if not 200 <= status < 300:
             raise rest.failure(operation, status, answer, sent_back, now=time.time())
         try:

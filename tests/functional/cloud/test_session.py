@@ -156,6 +156,16 @@ def test_a_fence_stops_what_would_change_something(cloud: Cloud, fake: FakeCloud
     assert fake.journal.writes == 0
 
 
+def test_the_fence_is_asked_after_keystone(cloud: Cloud, fake: FakeCloud) -> None:
+    """Keystone may take longer than the Lease lasts."""
+    tokens: list[int] = []
+    cloud.fence = lambda: tokens.append(fake.journal.counts.get("authenticate", 0))
+    Ports(cloud).delete(UNKNOWN).result()
+    fake.keystone.revoke_tokens()
+    Ports(cloud).delete(UNKNOWN).result()
+    assert tokens == [1, 1, 2]
+
+
 def test_many_calls_with_a_revoked_token_renew_it_once(cloud: Cloud, fake: FakeCloud) -> None:
     list_networks(cloud)
     fake.keystone.revoke_tokens()
