@@ -30,6 +30,7 @@ import msgspec
 
 from kuryr.drivers.base import VIFPoolDriver
 from kuryr.drivers.types import PoolSize
+from kuryr.errors import WaitFor
 from kuryr.k8s.store import Store
 from kuryr.objects.core import Node
 from kuryr.serving import Answer
@@ -93,6 +94,8 @@ class PoolManager:
             return _json({"error": f"{path}: {error}"}, HTTPStatus.BAD_REQUEST)
         except BadRequest as error:
             return _json({"error": str(error)}, error.status)
+        except WaitFor as waiting:
+            return _json({"error": f"try again: {waiting}"}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _node(self, named: str) -> str:
         for node in self._nodes.values():

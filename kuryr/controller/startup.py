@@ -23,7 +23,7 @@ from kuryr.drivers.base import (
 )
 from kuryr.drivers.loading import NAMESPACE, Drivers, duplicates, load_class, load_kind, pool_problem
 from kuryr.errors import CloudError, CloudNotFound, CloudUnavailable, ConfigurationError, KuryrError, Retry
-from kuryr.handlers.base import Handler
+from kuryr.handlers.base import Handler, Right
 from kuryr.k8s.client import Client
 from kuryr.k8s.events import EVENTS
 from kuryr.k8s.lease import LEASES
@@ -36,14 +36,14 @@ ALWAYS = ("node", "vif_pool", "adoption")
 """Handlers that run whatever [kubernetes] enabled_handlers says: options and decisions elsewhere tell what they do."""
 EXTENSIONS = ("binding", "security-group")
 BINDING_ROLES = frozenset({"admin", "service"})
-RIGHTS: list[tuple[str, Resource[Any], str]] = (
+RIGHTS: list[Right] = (
     [(verb, PODS, "") for verb in ("get", "list", "watch", "patch")]
     + [(verb, NODES, "") for verb in ("get", "list", "watch")]
     + [("get", NAMESPACES, "")]
     + [(verb, KURYRPORTS, "") for verb in ("get", "list", "watch", "create", "patch", "delete")]
     + [("patch", KURYRPORTS, "status")]
 )
-"""Verb, kind and subresource, in all namespaces. Here is what etc/kubernetes/kuryr-controller.yaml gives; a test compares."""
+"""Of every controller. etc/kubernetes/kuryr-controller.yaml gives these, and those of the handlers in this package; a test compares."""
 EVENT_RIGHTS = ("create", "patch")
 LEASE_RIGHTS = ("get", "list", "watch", "create", "patch")
 
@@ -131,7 +131,8 @@ def check_kubernetes(
     :raises ApiError: where the API does not answer.
     """
     lease_namespace = conf.kubernetes.lease_namespace
-    wanted = [(verb, resource, subresource, "") for verb, resource, subresource in RIGHTS]
+    of_handlers = [right for cls in handler_classes(conf).values() for right in cls.rights]
+    wanted = [(*right, "") for right in dict.fromkeys([*RIGHTS, *of_handlers])]
     wanted += [
         (verb, resource, "", "")
         for resource in watched

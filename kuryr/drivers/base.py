@@ -294,6 +294,7 @@ class VIFPoolDriver(PodVIFDriver):
         """Let the node's pool of a shape (of each that is in use, where None) grow by ``number`` in the background.
 
         :returns: how many VIFs were asked for.
+        :raises WaitFor: while it is not known what there is.
         """
         return 0
 
@@ -302,6 +303,10 @@ class VIFPoolDriver(PodVIFDriver):
 
         They are made again when a VIF of their kind is next asked for.
         """
+        return 0
+
+    def drain(self, subnet_ids: Collection[str]) -> int:
+        """Remove the ready VIFs with an address of one of these subnets in the background: they are about to go; how many."""
         return 0
 
 

@@ -10,7 +10,7 @@ entry point of ``kuryr.handlers``, named in ``[kubernetes] enabled_handlers``.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from kuryr.k8s.informer import Change
 
 ObserveStage = Callable[[str, float], None]
+
+Right = tuple[str, Resource[Any], str]
+"""Verb, kind and subresource, in all namespaces."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -52,6 +55,9 @@ class Handler(abc.ABC):
 
     drivers_used: ClassVar[Collection[str]] = ()
     """Driver kinds beside the pod's path that the handler asks (``context.drivers.of_kind``)."""
+
+    rights: ClassVar[Iterable[Right]] = ()
+    """What the handler does in Kubernetes beside what the controller does anyway and beside watching: looked at at start."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

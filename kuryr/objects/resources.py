@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from kuryr.objects.core import Namespace, Node, Pod
+from kuryr.objects.kuryrnetwork import KuryrNetwork
 from kuryr.objects.kuryrport import KuryrPort
 from kuryr.objects.meta import KubernetesObject
 
@@ -46,3 +47,4 @@ PODS = Resource("", "v1", "pods", "Pod", Pod)
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)
 KURYRPORTS = Resource("openstack.org", "v1", "kuryrports", "KuryrPort", KuryrPort)
+KURYRNETWORKS = Resource("openstack.org", "v1", "kuryrnetworks", "KuryrNetwork", KuryrNetwork)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import ClassVar
 
@@ -347,6 +347,7 @@ class PortPool(VIFPoolDriver):
 
     def populate(self, node: str, number: int, shape: Shape | None = None) -> int:
         """Expect ``number`` requests beside those that what is there will serve."""
+        self._recovered()
         room, now = self._room, time.monotonic()
         with room.lock:
             shapes = [shape] if shape is not None else sorted(room.shapes(now))
@@ -359,12 +360,18 @@ class PortPool(VIFPoolDriver):
 
     def free(self, node: str = "") -> int:
         """Remove what is ready."""
-        room, removed = self._room, 0
+        return self._empty(lambda key: node in ("", key.node))
+
+    def drain(self, subnet_ids: Collection[str]) -> int:
+        """Remove what is ready on these subnets."""
+        return self._empty(lambda key: not set(subnet_ids).isdisjoint(key.shape.subnet_ids))
+
+    def _empty(self, concerned: Callable[[PoolKey], bool]) -> int:
+        room, now, removed = self._room, time.monotonic(), 0
         with room.lock:
-            for key in {*room.pool.all_keys(), *room.keys(time.monotonic())}:
-                if node in ("", key.node):
-                    room.planner.empty(key)
-                    removed += room.remove_ready(room.pool.ready_of(key), time.monotonic())
+            for key in filter(concerned, {*room.pool.all_keys(), *room.keys(now)}):
+                room.planner.empty(key)
+                removed += room.remove_ready(room.pool.ready_of(key), now)
         return removed
 
 

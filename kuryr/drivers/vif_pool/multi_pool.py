@@ -188,6 +188,10 @@ class MultiPool(VIFPoolDriver):
         """Of all."""
         return sum(pool.free(node) for pool in self._pools.values())
 
+    def drain(self, subnet_ids: Collection[str]) -> int:
+        """Of all."""
+        return sum(pool.drain(subnet_ids) for pool in self._pools.values())
+
 
 def _classes(conf: cfg.ConfigOpts) -> dict[str, tuple[type[PodVIFDriver], type[VIFPoolDriver]]]:
     """The pod_vif drivers of the mapping by their names, each with its pool.

@@ -4,6 +4,7 @@
 import ast
 import importlib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,15 @@ def right(verb: str, resource: Resource[Any], subresource: str = "") -> Right:
     return verb, resource.group, plural
 
 
-IN_ALL_NAMESPACES = {right(*wanted) for wanted in RIGHTS} | {right(verb, EVENTS) for verb in EVENT_RIGHTS}
+HANDLERS = [
+    found.load() for found in entry_points(group="kuryr.handlers") if found.value.startswith("kuryr.")
+]
+IN_ALL_NAMESPACES = {
+    *(right(*wanted) for wanted in RIGHTS),
+    *(right(verb, EVENTS) for verb in EVENT_RIGHTS),
+    *(right(*wanted) for handler in HANDLERS for wanted in handler.rights),
+    *(right(verb, handler.resource) for handler in HANDLERS for verb in ("list", "watch")),
+}
 IN_ONE = {right(verb, LEASES) for verb in LEASE_RIGHTS}
 
 
