@@ -13,6 +13,9 @@ POD: Final = "compute:kuryr"
 NODE: Final = "compute:kuryr-node"
 """``device_owner`` of the ports that nodes themselves use."""
 
+SUBPORT: Final = "trunk:subport"
+"""``device_owner`` that Neutron gives a port with its place in a trunk; the ``device_id`` becomes the trunk's."""
+
 PREFIX: Final = "kuryr"
 MAX_LENGTH: Final = 255
 """Longest description that Neutron takes, in characters."""

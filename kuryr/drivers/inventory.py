@@ -17,7 +17,7 @@ from kuryr.errors import KuryrError, WaitFor
 
 LOG = logging.getLogger(__name__)
 
-OWNERS = (identity.POD, identity.NODE)
+OWNERS = (identity.POD, identity.NODE, identity.SUBPORT)
 
 
 class Snapshot(msgspec.Struct, frozen=True):

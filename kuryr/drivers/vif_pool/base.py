@@ -35,6 +35,7 @@ from kuryr.drivers.vif_pool.filling import SHARE, Filler
 from kuryr.drivers.vif_pool.pool import Holder, Member, PoolKey
 from kuryr.drivers.vif_pool.stockroom import PREFIX, Stockroom, allocation_of, shape_of
 from kuryr.errors import CloudNotFound, QuotaExceeded, Retry, SubnetFull, WaitFor
+from kuryr.objects.kuryrport import BY_NODE
 from kuryr.objects.resources import KURYRPORTS
 from kuryr.objects.vif import VIF
 
@@ -49,13 +50,16 @@ class PortPool(VIFPoolDriver):
 
     keeps_vifs: ClassVar[bool] = True
 
+    reported_by: ClassVar[str] = BY_NODE
+    """Who tells that a VIF is up: the node, or the controller (by the VIF driver's ``is_up``)."""
+
     def __init__(self, context: DriverContext, vif_driver: PodVIFDriver) -> None:
         super().__init__(context, vif_driver)
         self._counters: Counter[str] = Counter()
         self._renew()
 
     def _renew(self) -> None:
-        self._room = Stockroom(self.context, self._delete, self._counters, lambda node: self.serves(node))
+        self._room = Stockroom(self.context, self.remove_port, self._counters, lambda node: self.serves(node))
         self._filler = Filler(self._room, self)
         self._calls = CallBook()
         # Requests that demand was noted for, by owner and interface.
@@ -71,12 +75,17 @@ class PortPool(VIFPoolDriver):
 
     @abc.abstractmethod
     def vif_of(self, port: Port, subnets: Sequence[SubnetInfo]) -> VIF:
-        """The VIF of a port.
+        """The VIF of a port. May ask the cloud, and block.
 
         :raises UnusablePort: where it cannot be used.
         """
 
-    def _delete(self, port_id: str, project_id: str) -> Future[None]:
+    def node_of(self, port: Port, named: str) -> str:
+        """The node that a port of the pool is for, which its identity has as ``named``: the one that it is bound to."""
+        return port.host_id or named
+
+    def remove_port(self, port_id: str, project_id: str) -> Future[None]:
+        """Start to delete a port of the pool, with what was made with it; one that is gone is a success."""
         return self.context.ports.delete(port_id, SHARE, project_id=project_id or None)
 
     def start(self) -> None:
@@ -105,7 +114,7 @@ class PortPool(VIFPoolDriver):
             member = self._take(request, choice)
             if member is not None:
                 reason = f"{choice.reason}, from the pool of {owner.node}"
-                return allocation_of(member, choice.subnet_ids, reason)
+                return allocation_of(member, choice.subnet_ids, reason, self.reported_by)
         return self._request_cold(request, choice)
 
     def _take(self, request: VIFRequest, choice: Choice) -> Member | None:
@@ -281,7 +290,10 @@ class PortPool(VIFPoolDriver):
             lacking = [key for key in keys if room.pool.size(key) < room.target(key, now)]
             ready.sort(key=lambda member: member.since)
             return Stock(
-                ready=tuple(allocation_of(member, member.subnet_ids, PREFIX + node) for member in ready),
+                ready=tuple(
+                    allocation_of(member, member.subnet_ids, PREFIX + node, self.reported_by)
+                    for member in ready
+                ),
                 handed_out=room.pool.held_on(node),
                 trouble=room.planner.trouble(lacking),
             )

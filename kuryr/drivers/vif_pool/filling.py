@@ -41,11 +41,14 @@ class Maker(Protocol):
     def owns(self, port: Port) -> bool:
         """Whether a port that is marked as a pool's is one of this pool's."""
 
+    def node_of(self, port: Port, named: str) -> str:
+        """The node that a port is for, which its identity has as ``named``."""
+
     def make(self, key: PoolKey, subnets: Sequence[SubnetInfo]) -> Future[Port]:
         """Start to make a port of the pool, for the key's node, with one address of each subnet."""
 
     def vif_of(self, port: Port, subnets: Sequence[SubnetInfo]) -> VIF:
-        """The VIF of a port.
+        """The VIF of a port. May ask the cloud, and block.
 
         :raises UnusablePort: where it cannot be used.
         """
@@ -68,7 +71,7 @@ class Filler:
     def _run(self) -> None:
         room = self._room
         while not room.stopping.is_set() and not self._recover():
-            room.stopping.wait(RETRY)
+            pass
         while not room.stopping.is_set():
             try:
                 self._step()
@@ -86,6 +89,7 @@ class Filler:
     # Recovery and audits
 
     def _recover(self) -> bool:
+        """Whether the pools are known now; where something failed, after a pause."""
         room, context = self._room, self._context
         try:
             snapshot = context.inventory.listed()
@@ -98,9 +102,11 @@ class Filler:
             return False
         except (Retry, CancelledError) as error:
             LOG.warning("The pools cannot be recovered yet: %s", error)
+            room.stopping.wait(RETRY)
             return False
         except Exception:
             LOG.exception("Recovering the pools failed in a way that is a bug.")
+            room.stopping.wait(RETRY)
             return False
         room.recovered.set_result(None)
         return True
@@ -151,7 +157,7 @@ class Filler:
                 self._room.remove(port.id, port.project_id, now)
             return None
         ids = tuple(subnet.id for subnet in subnets)
-        key = PoolKey(port.host_id or node, shape_of(port.project_id, ids, port.security_groups))
+        key = PoolKey(self._maker.node_of(port, node), shape_of(port.project_id, ids, port.security_groups))
         return Member(vif=vif, key=key, subnet_ids=ids, since=now, rests_until=now)
 
     @property
@@ -176,12 +182,12 @@ class Filler:
                     LOG.warning("Port %s of the pool of %s is gone.", member.id, member.key.node)
                     room.pool.drop(member.id)
                     room.tell(member.key.node)
-                elif not _matches(listed[0], member):
+                elif not self._matches(listed[0], member):
                     LOG.warning("Port %s of the pool of %s was changed; removing it.", *_names(member))
                     room.remove_ready([member], time.monotonic())
             for port, who in snapshot.ports.values():
                 mine = who.kind == KIND and self._maker.owns(port)
-                if mine and not self._known(port.id) and room.has(port.host_id or who.uid):
+                if mine and not self._known(port.id) and room.has(self._maker.node_of(port, who.uid)):
                     unknown[port.id] = (port, who.uid)
             room.wake()
         before, self._unknown = self._unknown, set(unknown)
@@ -193,6 +199,13 @@ class Filler:
                     LOG.info("Port %s is of no pool; the pool of %s takes it.", port.id, found.key.node)
                     room.add(msgspec.structs.replace(found, rests_until=now + room.rest))
                     room.wake()
+
+    def _matches(self, port: Port, member: Member) -> bool:
+        return (
+            sorted(port.security_groups) == list(member.key.shape.security_groups)
+            and self._maker.node_of(port, member.key.node) == member.key.node
+            and sorted(ip.subnet_id for ip in port.fixed_ips) == list(member.key.shape.subnet_ids)
+        )
 
     def _known(self, port_id: str) -> bool:
         pool = self._room.pool
@@ -307,14 +320,6 @@ class Filler:
                 room.remove(port.id, port.project_id, now)
             for node in room.nodes():
                 room.tell(node)
-
-
-def _matches(port: Port, member: Member) -> bool:
-    return (
-        sorted(port.security_groups) == list(member.key.shape.security_groups)
-        and (port.host_id or member.key.node) == member.key.node
-        and sorted(ip.subnet_id for ip in port.fixed_ips) == list(member.key.shape.subnet_ids)
-    )
 
 
 def _names(member: Member) -> tuple[str, str]:

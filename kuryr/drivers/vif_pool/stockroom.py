@@ -253,7 +253,7 @@ def shape_of(project_id: str, subnet_ids: Iterable[str], groups: Iterable[str]) 
     return Shape(project_id, tuple(sorted(subnet_ids)), tuple(sorted(groups)))
 
 
-def allocation_of(member: Member, subnet_ids: tuple[str, ...], reason: str) -> Allocation:
+def allocation_of(member: Member, subnet_ids: tuple[str, ...], reason: str, reported_by: str) -> Allocation:
     """A VIF of the pool, with its subnets in this order."""
     return Allocation(
         vif=_in_order(member, subnet_ids),
@@ -261,6 +261,7 @@ def allocation_of(member: Member, subnet_ids: tuple[str, ...], reason: str) -> A
         security_groups=member.key.shape.security_groups,
         subnet_ids=subnet_ids,
         reason=reason,
+        reported_by=reported_by,
         pool=PREFIX + member.key.node,
     )
 

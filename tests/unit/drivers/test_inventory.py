@@ -27,7 +27,7 @@ class Ports:
         self.go.set()
 
     def list_pages(self, project_id: str | None, *, device_owner: Any) -> Iterator[list[Port]]:
-        assert set(device_owner) == {"compute:kuryr", "compute:kuryr-node"}
+        assert set(device_owner) == {"compute:kuryr", "compute:kuryr-node", "trunk:subport"}
         self.listed.append(project_id)
         assert self.go.wait(60)
         if self.failures:
