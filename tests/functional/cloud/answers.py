@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from kuryr.cloud.session import Cloud
 
+RECORDED = Path(__file__).with_name("answers.json")
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 
 Answers = dict[str, list[Any]]
