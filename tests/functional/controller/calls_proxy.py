@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP proxy that tells of each call before it is forwarded and before it is answered."""
+"""An HTTP proxy that asks about each call before it is forwarded and before it is answered."""
 
 import http.client
 import http.server
 import re
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
+
+
+IDLE = 30.0
+"""Seconds after which a kept connection is made anew: the server may be about to close it."""
 
 
 class Call(NamedTuple):
@@ -20,6 +25,7 @@ class Call(NamedTuple):
 
     method: str
     path: str
+    body: bytes = b""
 
     @property
     def operation(self) -> str:
@@ -31,12 +37,28 @@ class Call(NamedTuple):
         return "watch=true" in self.path
 
 
-class Observer(Protocol):
-    """Whom a proxy tells. Where one says False the call is not forwarded, or not answered: its connection is cut."""
+class Answer(NamedTuple):
+    """What the proxy answers in the place of the server."""
 
-    def before(self, call: Call) -> bool: ...
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
 
-    def after(self, call: Call) -> bool: ...
+
+class Observer:
+    """Whom a proxy asks. True: as if there were no proxy; False: the connection is cut; else what is answered."""
+
+    def before(self, call: Call) -> bool | Answer:
+        """The call is about to be forwarded; it is not, unless True."""
+        return True
+
+    def after(self, call: Call, status: int) -> bool | Answer:
+        """It was carried out, with that status, and is about to be answered. Not asked about watches that opened."""
+        return True
+
+    def passing(self, call: Call) -> bool:
+        """Something is about to be told to a watch."""
+        return True
 
 
 class CallsProxy:
@@ -84,35 +106,57 @@ def _handler(
 ) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            self.upstream = connect()
+            self.used = 0.0
+
+        def finish(self) -> None:
+            self.upstream.close()
+            super().finish()
 
         def handle_any(self) -> None:
-            call = Call(self.command, self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if not observer.before(call):
-                self.close_connection = True
+            call = Call(self.command, self.path, body)
+            verdict = observer.before(call)
+            if verdict is not True:
+                self.decline(verdict)
                 return
+            response = self.forward(body)
+            if call.watch and response.status == http.HTTPStatus.OK:
+                self.stream(call, response)
+                return
+            answer = response.read()
+            verdict = observer.after(call, response.status)
+            if verdict is not True:
+                self.decline(verdict)
+                return
+            self.head(response)
+            self.whole(answer)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
+
+        def forward(self, body: bytes) -> http.client.HTTPResponse:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
             if token:
                 headers["Authorization"] = f"Bearer {token}"
-            upstream = connect()
-            try:
-                upstream.request(self.command, self.path, body=body or None, headers=headers)
-                response = upstream.getresponse()
-                if call.watch and response.status == 200:
-                    self.stream(response)
-                    return
-                answer = response.read()
-                if not observer.after(call):
-                    self.close_connection = True
-                    return
-                self.head(response)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-            finally:
-                upstream.close()
+            now = time.monotonic()
+            if now - self.used > IDLE:
+                self.upstream.close()
+            self.used = now
+            self.upstream.request(self.command, self.path, body=body or None, headers=headers)
+            return self.upstream.getresponse()
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
+        def decline(self, verdict: bool | Answer) -> None:
+            if not isinstance(verdict, Answer):
+                self.close_connection = True
+                return
+            self.send_response(verdict.status)
+            for name, value in {"Content-Type": "application/json", **verdict.headers}.items():
+                self.send_header(name, value)
+            self.whole(verdict.body)
 
         def head(self, response: http.client.HTTPResponse) -> None:
             self.send_response(response.status)
@@ -120,11 +164,19 @@ def _handler(
                 if name.lower() not in HOP_BY_HOP:
                     self.send_header(name, value)
 
-        def stream(self, response: http.client.HTTPResponse) -> None:
+        def whole(self, body: bytes) -> None:
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def stream(self, call: Call, response: http.client.HTTPResponse) -> None:
             self.head(response)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             while data := response.read1(65536):
+                if not observer.passing(call):
+                    self.close_connection = True
+                    return
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.write(b"0\r\n\r\n")
 

@@ -51,7 +51,18 @@ class Process:
 
     def wait_ready(self) -> None:
         """Wait until it has checked what is checked at start."""
-        wait_until(lambda: get(self._ready)[0] == 200, f"the controller is ready; it says {get(self._ready)}")
+        wait_until(lambda: self.readiness == "", f"the controller is ready; it says {self.readiness}")
+
+    @property
+    def readiness(self) -> str:
+        """What it says is in the way of its being ready; empty when it is."""
+        status, text = get(self._ready)
+        return "" if status == 200 else text or "nothing"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -78,6 +89,13 @@ class Process:
         """Wait for its end; the exit code."""
         assert self._process is not None
         return self._process.wait(timeout)
+
+    def end(self, timeout: float) -> None:
+        """Wait for its end, and kill it where that takes longer."""
+        try:
+            self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 def run(config_file: Path) -> tuple[int, str]:

@@ -1,36 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """A controller with pools, killed before or after any of its calls: no port in two hands, none lost.
 
-By default every few points are tried; all of them by ``KURYR_CRASH_POINTS=1 pytest tests/functional/pools/test_crash_points.py``.
+See tests/functional/controller/crash_points.py for how to try all points, or one.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from kuryr.k8s.client import Client
 from kuryr.objects.resources import KURYRPORTS, PODS
-from tests.functional.controller.calls_proxy import CallsProxy
-from tests.functional.controller.harness import NODE, World, clean
-from tests.functional.controller.process import Process, wait_holder
-from tests.functional.controller.test_crash_points import Killer, ProxiedCloud
+from tests.functional.controller import crash_points
+from tests.functional.controller.harness import NODE, Options, World
 from tests.functional.kubernetes import KubernetesApi, wait_until
 from tests.functional.pools.conftest import Pools
 
-STRIDE = int(os.environ.get("KURYR_CRASH_POINTS", "6"))
 
+class Lives:
+    """The life of a pod that has its port from a pool."""
 
-class Stage:
-    """Pools, with the program between two proxies."""
-
-    def __init__(self, pools: Pools, killer: Killer) -> None:
+    def __init__(self, pools: Pools) -> None:
         self.pools = pools
         self.world = pools.world
-        self.killer = killer
         self.group: str = self.world.cloud.make("security_groups", name="other")["id"]
 
     def live(self, name: str) -> None:
@@ -80,58 +72,25 @@ class Stage:
         return f"made {made}, used {self.users()}, ready {self.pools.ready()}"
 
 
-@pytest.fixture
-def stage(
-    kubernetes_api: KubernetesApi, api_client: Client, namespace: str, tmp_path: Path, installed_fakes: Path
-) -> Iterator[Stage]:
-    clean(api_client)
-    killer = Killer(api_client)
-    token = kubernetes_api.token_file.read_text()
-    with ExitStack() as stack:
-        cloud = stack.enter_context(ProxiedCloud())
-        cloud_proxy = stack.enter_context(CallsProxy(cloud.real_url, killer))
-        api_proxy = stack.enter_context(
-            CallsProxy(kubernetes_api.api_root, killer, ca_file=kubernetes_api.ca_file, token=token)
-        )
-        cloud.proxy_url = cloud_proxy.url
-        pools = Pools(World(kubernetes_api, api_client, cloud, namespace, tmp_path))
-        options = pools.options(ports_pool_min=2, ports_pool_batch=1)
-        options["kubernetes"] |= {
-            "audit_period": 1,
-            "audit_grace": 1,
-            "pod_security_groups_driver": "annotated",
-        }
-        config_file = pools.world.configuration(options, api_root=api_proxy.url)
-        pools.world.create_node(NODE)
-        killer.begin("nobody", None)
-        killer.process = stack.enter_context(Process(config_file, site=installed_fakes))
-        wait_holder(pools.world)
-        killer.process.wait_ready()
-        # As long as it lives its kind of port is kept ready.
-        pools.world.create_pod("anchor")
-        pools.vif_id("anchor")
-        pools.wait_ready(2)
-        yield Stage(pools, killer)
-        killer.begin("nobody", None)
-    clean(api_client)
+def furnished(world: World) -> Options:
+    """One node, and small pools for it."""
+    world.create_node(NODE)
+    options = Pools(world).options(ports_pool_min=2, ports_pool_batch=1)
+    options["kubernetes"] |= {"audit_period": 1, "audit_grace": 1, "pod_security_groups_driver": "annotated"}
+    return options
 
 
 @pytest.mark.timeout(3600)
-def test_every_point(stage: Stage) -> None:
-    killer = stage.killer
-    killer.begin("first", None)
-    stage.live("first")
-    points = list(killer.calls)
-    assert {point.operation.split()[0] for point in points} >= {"POST", "PATCH", "PUT", "DELETE"}
-    tried, reached = points[::STRIDE], 0
-    for number, point in enumerate(tried):
-        name = f"pod-{number}"
-        killer.begin(name, point)
-        try:
-            stage.live(name)
-        except (AssertionError, TimeoutError) as error:
-            error.add_note(f"The controller was killed {point}.")
-            raise
-        reached += killer.killed.is_set()
-        print(f"{number + 1} of {len(tried)}: killed {point}")
-    assert reached >= len(tried) * 0.5
+def test_every_point(
+    kubernetes_api: KubernetesApi, api_client: Client, namespace: str, tmp_path: Path, installed_fakes: Path
+) -> None:
+    with crash_points.stage(kubernetes_api, api_client, namespace, tmp_path, installed_fakes, furnished) as (
+        world,
+        killer,
+    ):
+        pools = Pools(world)
+        # As long as it lives its kind of port is kept ready.
+        world.create_pod("anchor")
+        pools.vif_id("anchor")
+        pools.wait_ready(2)
+        crash_points.live_through(killer, Lives(pools).live, 6, reached=0.5)
