@@ -49,11 +49,9 @@ class VIFPoolHandler(Handler):
         return {KURYRPORTS: _node_of, LEASES: lambda lease: self.context.stores[NODES].keys()}
 
     def concerns(self, change: Change[Any]) -> bool:
-        """That there is a node, and which; not what it reports."""
+        """That there is a node, which, and with what pool; not what it reports."""
         old, new = change.old, change.new
-        return (
-            old is None or new is None or (old.metadata.uid, old.deleting) != (new.metadata.uid, new.deleting)
-        )
+        return old is None or new is None or _identity(old) != _identity(new)
 
     def shard_key(self, key: Key) -> str:
         """All nodes are in one shard."""
