@@ -38,9 +38,19 @@ def snapshot() -> Snapshot:
             continue
         seconds = (int(fields[11]) + int(fields[12])) / _TICKS
         processes[(int(entry.name), int(fields[19]))] = (program, seconds)
+    busy, stolen = _machine()
+    return Snapshot(processes, busy, stolen)
+
+
+def busy() -> float:
+    """CPU seconds that the machine has used so far."""
+    return _machine()[0]
+
+
+def _machine() -> tuple[float, float]:
     total = [int(ticks) / _TICKS for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     user, nice, system, _, _, irq, softirq, steal = total[:8]
-    return Snapshot(processes, user + nice + system + irq + softirq, steal)
+    return user + nice + system + irq + softirq, steal
 
 
 def used(before: Snapshot, after: Snapshot) -> dict[str, float]:

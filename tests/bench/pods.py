@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from devcloud import kuryr
 from devcloud.kubernetes import certificates, cluster, control_plane
 from devcloud.kubernetes.images import PAUSE
@@ -17,7 +19,7 @@ from kuryr.k8s.errors import NotFound
 from kuryr.k8s.settings import ApiSettings
 from kuryr.objects.meta import Key
 from kuryr.objects.resources import NAMESPACES, PODS
-from tests.bench import stopwatch
+from tests.bench import cpu, stopwatch
 from tests.bench.figures import MeasurementError
 from tests.bench.stopwatch import Stopwatch
 
@@ -70,6 +72,23 @@ def pod(name: str, *, node: str = "", host_network: bool = False, sandbox: bool 
     return {"metadata": {"name": name, "labels": {"app": "kuryr-bench"}}, "spec": spec}
 
 
+class Burst(msgspec.Struct, frozen=True):
+    """Pods that were created together: seconds from the first one's creation, by pod.
+
+    :ivar filled: to its KuryrPort's being filled; 0 for a pod on its host's network.
+    :ivar cpu: CPU seconds of the whole machine until the last was Ready.
+    """
+
+    ready: list[float]
+    filled: list[float]
+    cpu: float
+
+    @property
+    def last(self) -> float:
+        """Seconds to the last Ready."""
+        return max(self.ready)
+
+
 class Namespace:
     """A namespace of one measurement, its pods and their stages."""
 
@@ -88,6 +107,26 @@ class Namespace:
             return [one(manifests[0])]
         with ThreadPoolExecutor(_CREATORS) as creators:
             return list(creators.map(one, manifests))
+
+    def burst(self, name: str, size: int, *, host_network: bool = False) -> Burst:
+        """So many pods at once, on the nodes in turn; deleted afterwards."""
+        used = cpu.busy()
+        names = self.create(
+            *(
+                pod(f"{name}-{index}", node=NODES[index % len(NODES)], host_network=host_network)
+                for index in range(size)
+            )
+        )
+        self.watch.wait(names, stopwatch.READY, timeout=300)
+        used = cpu.busy() - used
+        began = min(self.watch.at(each, stopwatch.CREATED) for each in names)
+        burst = Burst(
+            ready=[self.watch.at(each, stopwatch.READY) - began for each in names],
+            filled=[0.0 if host_network else self.watch.at(each, stopwatch.FILLED) - began for each in names],
+            cpu=used,
+        )
+        self.delete(names, timeout=300)
+        return burst
 
     def delete(self, names: Sequence[str], timeout: float = 180) -> None:
         """Delete pods and wait until they and their KuryrPorts are gone."""

@@ -79,9 +79,9 @@ def _burst(bench: Bench, space: Namespace) -> list[Figure]:
     own: list[float] = []
     host: list[float] = []
     for round_ in range(2):
-        host.append(_last_ready(space, size, f"host-{round_}", host_network=True))
+        host.append(space.burst(f"host-{round_}", size, host_network=True).last)
         _warm(size // len(NODES), bench.say)
-        own.append(_last_ready(space, size, f"own-{round_}", host_network=False))
+        own.append(space.burst(f"own-{round_}", size).last)
         bench.say(f"{size} pods: {own[-1]:.2f} s, hostNetwork {host[-1]:.2f} s")
     return [
         Figure(name=f"burst of {size}, warm pool: last Ready", value=min(own), unit="s", n=size),
@@ -95,21 +95,6 @@ def _burst(bench: Bench, space: Namespace) -> list[Figure]:
             remark="the better of two of each",
         ),
     ]
-
-
-def _last_ready(space: Namespace, size: int, name: str, *, host_network: bool) -> float:
-    """Seconds from the first pod's creation to the last one's being Ready."""
-    names = space.create(
-        *(
-            pod(f"{name}-{index}", node=NODES[index % len(NODES)], host_network=host_network)
-            for index in range(size)
-        )
-    )
-    space.watch.wait(names, stopwatch.READY, timeout=300)
-    began = min(space.watch.at(each, stopwatch.CREATED) for each in names)
-    last = max(space.watch.at(each, stopwatch.READY) for each in names)
-    space.delete(names, timeout=300)
-    return last - began
 
 
 def _warm(number: int, say: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tests.bench import cpu
 from tests.bench.figures import MeasurementError
 
 DEVICE_OWNER = "compute:bench"
@@ -44,10 +45,12 @@ class Made(msgspec.Struct, frozen=True):
 
     :ivar in_flight: single calls at a time; 0 for one bulk call.
     :ivar seconds: from the start to each port's answer, in order.
+    :ivar cpu: CPU seconds of the whole machine meanwhile.
     """
 
     in_flight: int
     seconds: list[float]
+    cpu: float
 
     @property
     def way(self) -> str:
@@ -84,7 +87,7 @@ class PlainNeutron:
     def make(self, number: int, in_flight: int, *, keep: bool = False) -> Made:
         """So many ports by single calls, ``in_flight`` at a time; deleted afterwards, unless ``keep``."""
         bodies = [{"port": self._body(index)} for index in range(number)]
-        began = time.monotonic()
+        used, began = cpu.busy(), time.monotonic()
 
         def one(body: Any) -> tuple[str, float]:
             answer = self._call("POST", "/v2.0/ports", body)
@@ -92,18 +95,19 @@ class PlainNeutron:
 
         with ThreadPoolExecutor(in_flight) as callers:
             made = list(callers.map(one, bodies))
+        used = cpu.busy() - used
         if not keep:
             self._delete([port for port, _ in made])
-        return Made(in_flight, sorted(seconds for _, seconds in made))
+        return Made(in_flight, sorted(seconds for _, seconds in made), used)
 
     def make_bulk(self, number: int) -> Made:
         """So many ports by one call; they are deleted afterwards."""
         body = {"ports": [self._body(index) for index in range(number)]}
-        began = time.monotonic()
+        used, began = cpu.busy(), time.monotonic()
         answer = self._call("POST", "/v2.0/ports", body)
-        seconds = time.monotonic() - began
+        seconds, used = time.monotonic() - began, cpu.busy() - used
         self._delete([port["id"] for port in answer["ports"]])
-        return Made(0, [seconds] * number)
+        return Made(0, [seconds] * number, used)
 
     def close(self) -> None:
         """Close the connections of this thread."""
