@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 PYTHON ?= python3
-.PHONY: help up down status logs demo env test test-unit test-functional test-e2e lint bench soak
+.PHONY: help up down status logs demo env test test-unit test-functional test-e2e lint bench soak churn
 
 help:
 	@echo 'make up        the development cloud: OpenStack, Kubernetes, Kuryr, a VM (as root; DEMO=no leaves out the demo)'
 	@echo 'make demo      pods and a VM talk to each other: the proof, on the running cloud'
 	@echo 'make status    what is up and what is not        make logs [NAME=keystone]   the logs'
 	@echo 'make down      stop it and leave nothing behind  eval "$$(make env)"          kubectl and openstack'
-	@echo 'make test      all tests; or test-unit, test-functional, test-e2e, lint, bench'
+	@echo 'make test      all tests; or test-unit, test-functional, test-e2e, lint, bench, soak, churn'
 
 up:
 	@$(PYTHON) -m devcloud up $(if $(filter no,$(DEMO)),--no-demo)
@@ -36,3 +36,5 @@ bench:
 	@tools/bench.sh
 soak:
 	@tools/soak.sh
+churn:
+	@tools/churn.sh
