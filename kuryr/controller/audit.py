@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 from oslo_config import cfg
@@ -93,6 +94,8 @@ class Audit:
             function()
         except KuryrError as error:
             LOG.warning("The audit could not be made: %s", error)
+        except CancelledError:
+            LOG.info("The audit was given up: the controller stops.")
         except Exception:
             LOG.exception("The audit failed.")
 

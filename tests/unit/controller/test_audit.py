@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
@@ -142,3 +144,14 @@ def test_a_process_that_lost_its_lease_touches_nothing(monkeypatch: pytest.Monke
     with pytest.raises(Retry):
         world.run(after=200)
     assert things.mended == []
+
+
+def test_a_call_that_is_cancelled_when_the_controller_stops_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cancelled() -> None:
+        raise CancelledError
+
+    with caplog.at_level(logging.INFO, "kuryr.controller.audit"):
+        World(monkeypatch).audit._try(cancelled)
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("INFO", None)]
