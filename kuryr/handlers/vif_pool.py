@@ -30,8 +30,8 @@ OWNER_KIND = "Pool"
 MOST_SHOWN = 64
 """VIFs of a KuryrPort, as the CRD has it: as many of a node are wired ahead."""
 
-COALESCE = 0.5
-"""Seconds between two writes of one object: a burst of pods costs a few."""
+COALESCE = 2.0
+"""Seconds between two writes of one object, which is large: a burst of pods costs a few."""
 
 
 class VIFPoolHandler(Handler):

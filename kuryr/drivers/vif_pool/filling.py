@@ -259,13 +259,15 @@ class Filler:
         """Start to make what is ordered, as far as no pod waits for a call's turn because of it."""
         room = self._room
         while not room.stopping.is_set():
-            limit = self._context.cloud.limiter.limit("create port")
+            limit, now = self._context.cloud.limiter.limit("create port"), time.monotonic()
             with room.lock:
                 # One call is always left to pods, so that the next one's turn is at once.
                 most = limit - 1 - room.cold if room.cold else max(1, limit - 1)
+                if room.planner.bursting(now):
+                    most = min(most, 1)
                 if room.planner.in_flight() >= most:
                     return
-                key = room.planner.next(time.monotonic(), room.pool.size)
+                key = room.planner.next(now, room.pool.size)
             if key is None:
                 return
             order = room.orders.get(key.shape.subnet_ids, key.shape.subnet_ids)

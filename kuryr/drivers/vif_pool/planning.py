@@ -23,6 +23,13 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
 """Seconds that nothing is made after a failure; doubled by each further one."""
 
+EASE = 10.0
+"""Seconds from a burst's first VIF for which pools are filled by one call at a time: Neutron and the nodes are busy with the
+pods that have theirs."""
+
+CALM = 5.0
+"""Seconds without a VIF being wanted after which the next one begins a burst."""
+
 Scope = PoolKey | Shape | None
 """What a failure is about: one node's pool, a shape on all nodes, or the whole cloud (None)."""
 
@@ -79,11 +86,15 @@ class Planner:
         self._making: Counter[PoolKey] = Counter()
         self._pauses: dict[Scope, Pause] = {}
         self._emptied: set[PoolKey] = set()
+        self._burst_began = self._last_wanted = -math.inf
 
     # Demand
 
     def note(self, key: PoolKey, now: float) -> None:
         """A VIF of the key was wanted."""
+        if now > self._last_wanted + CALM:
+            self._burst_began = now
+        self._last_wanted = now
         self._emptied.discard(key)
         self._demands.setdefault(key, Demand()).note(now)
 
@@ -157,6 +168,10 @@ class Planner:
     def in_flight(self) -> int:
         """How many are being made."""
         return self._making.total()
+
+    def bursting(self, now: float) -> bool:
+        """Whether a burst has just begun: what has a VIF goes before what may come."""
+        return now < self._burst_began + EASE
 
     # Too many
 

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuryr.drivers.types import Shape
-from kuryr.drivers.vif_pool.planning import BURST, FIRST_PAUSE, HALF_LIFE, LONGEST_PAUSE, Limits, Planner
+from kuryr.drivers.vif_pool.planning import (
+    BURST,
+    CALM,
+    EASE,
+    FIRST_PAUSE,
+    HALF_LIFE,
+    LONGEST_PAUSE,
+    Limits,
+    Planner,
+)
 from kuryr.drivers.vif_pool.pool import PoolKey
 from kuryr.errors import CloudUnavailable, SubnetFull
 
@@ -146,3 +155,15 @@ def test_orders_that_are_no_longer_wanted_are_forgotten() -> None:
     planner.order(KEY, 0, 5, LIMITS)
     planner.cancel(lambda key: False)
     assert drain(planner) == []
+
+
+def test_a_burst_begins_after_a_calm_and_ends_by_itself() -> None:
+    planner = Planner()
+    assert not planner.bursting(0)
+    for second in range(100):
+        planner.note(KEY, second)
+        assert planner.bursting(second) == (second < EASE)
+    planner.note(KEY, 99 + CALM)
+    assert not planner.bursting(99 + CALM)
+    planner.note(KEY, 100 + 2 * CALM)
+    assert planner.bursting(100 + 2 * CALM)
