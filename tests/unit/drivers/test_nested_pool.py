@@ -186,9 +186,6 @@ def ready(pool: NestedPool, number: int) -> dict[str, set[str]]:
         except WaitFor:
             return {}
 
-    import time as _t
-    _t.sleep(3)
-    print("DEBUG", found(), [pool.stock(n).trouble for n in NODE_NAMES], pool.pools(), pool.counters())
     wait_until(
         lambda: [len(ids) for ids in found().values()] == [number] * len(NODE_NAMES),
         f"{number} on each node; there are {found()}",
