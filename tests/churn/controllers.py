@@ -104,5 +104,5 @@ class Controllers:
             if not each.process.alive:
                 found.append(f"{each.name} ended by itself; its log: {each.process.log}")
             elif said := each.process.readiness:
-                found.append(f"{each.name} is not ready, it says: {said}")
+                found.append(f"{each.name} is not ready, it says: {' '.join(said.split())}")
         return found

@@ -163,6 +163,7 @@ class _Run:
 
     def live(self, began: float) -> Report:
         """Take steps, end all trouble, wait, look twice."""
+        self._change_weather()
         self.life.live(self.settings.seconds, self.settings.pause)
         self.log("faults stop")
         self.faults.stop()
@@ -228,7 +229,7 @@ class _Run:
             "settled after": f"{settled:.0f} s",
             "pods": f"{self.cluster.created} created, {len(self.watchers.served)} served",
             "calls": ", ".join(f"{number} to {api}" for api, number in sorted(calls.items())),
-            "kinds of calls": f"{len(self.faults.calls)}, {len(self.faults.operations)} of them with faults",
+            "kinds of calls": f"{len(self.faults.calls)}, {sum(map(bool, self.faults.operations.values()))} of them failed",
             "faults": f"{kinds.total()}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())),
             "Lease": f"{self.fencing.transitions} holders; {self.fencing.in_hand} calls in hand when one was frozen",
         }

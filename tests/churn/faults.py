@@ -23,8 +23,15 @@ EXPIRED_EVENT: Final = "410 event"
 
 READS: Final = ("429", "503", "500", CUT_BEFORE, CUT_AFTER, HANG)
 WRITES: Final = (*READS, HANG_AFTER, FAIL_AFTER)
-WATCHES: Final = ("429", "503", "500", "410", EXPIRED_EVENT, CUT_BEFORE, HANG, CUT_LATER, HANG_LATER)
+WATCHES: Final = ("429", "503", "500", "410", EXPIRED_EVENT, CUT_BEFORE, HANG)
+STREAMS: Final = (CUT_LATER, HANG_LATER)
 CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+SELDOM: Final = 0.3
+"""The part of the calls of a kind that fail until it has met every fault, so that those which are seldom made do too."""
+
+STREAMING: Final = 0.05
+"""How much less often than a call a piece of a watch fails: there are many, and all that follow fail with it."""
 
 
 class Faults:
@@ -52,14 +59,24 @@ class Faults:
         """The fault for this call; empty for none."""
         with self._lock:
             self.calls[operation] += 1
-            if self._over.is_set() or self._random.random() >= self.rate:
-                return ""
-            met = self.operations[operation]
-            least = min(met[kind] for kind in kinds)
-            kind = self._random.choice([kind for kind in kinds if met[kind] == least])
-            met[kind] += 1
-            self.injected[kind] += 1
-            return kind
+            least = min(self.operations[operation][kind] for kind in kinds)
+            chance = max(self.rate, SELDOM) if self.rate and not least else self.rate
+            return self._inject(operation, kinds) if self._random.random() < chance else ""
+
+    def choose_in_stream(self, operation: str) -> str:
+        """The fault for a piece of a watch; empty for none."""
+        with self._lock:
+            return self._inject(operation, STREAMS) if self._random.random() < self.rate * STREAMING else ""
+
+    def _inject(self, operation: str, kinds: Sequence[str]) -> str:
+        if self._over.is_set():
+            return ""
+        met = self.operations[operation]
+        least = min(met[kind] for kind in kinds)
+        kind = self._random.choice([kind for kind in kinds if met[kind] == least])
+        met[kind] += 1
+        self.injected[kind] += 1
+        return kind
 
     def hang(self, times: float = 1.0) -> None:
         """Wait until nobody waits any more, or faults are over."""
@@ -119,10 +136,10 @@ class Side(Observer):
         return fault not in (CUT_AFTER, HANG_AFTER)
 
     def passing(self, call: Call) -> bool:
-        fault = self._now.fault
+        fault = self._faults.choose_in_stream(f"{self.operation(call)}, open")
         if fault == HANG_LATER:
             self._faults.hang(4)
-        return fault not in (CUT_LATER, HANG_LATER)
+        return not fault
 
 
 class KubernetesSide(Side):
