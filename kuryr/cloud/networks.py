@@ -45,11 +45,10 @@ class NetworkInfo(msgspec.Struct, frozen=True, kw_only=True):
     subnets: tuple[str, ...] = ()
 
 
-class SubnetInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A subnet with its network."""
+class _SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a subnet is the same in Neutron and here."""
 
     id: str
-    network: NetworkInfo
     cidr: str
     ip_version: int
     name: str = ""
@@ -59,6 +58,12 @@ class SubnetInfo(msgspec.Struct, frozen=True, kw_only=True):
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
     allocation_pools: tuple[AllocationPool, ...] = ()
+
+
+class SubnetInfo(_SubnetFields, frozen=True, kw_only=True):
+    """A subnet with its network."""
+
+    network: NetworkInfo
 
     @property
     def network_id(self) -> str:
@@ -66,35 +71,15 @@ class SubnetInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.network.id
 
 
-class _Subnet(msgspec.Struct, frozen=True, kw_only=True):
+class _Subnet(_SubnetFields, frozen=True, kw_only=True):
     """As Neutron has it."""
 
-    id: str
     network_id: str
-    cidr: str
-    ip_version: int
-    name: str = ""
-    project_id: str = ""
-    gateway_ip: str | None = None
-    enable_dhcp: bool = False
-    dns_nameservers: tuple[str, ...] = ()
-    host_routes: tuple[HostRoute, ...] = ()
-    allocation_pools: tuple[AllocationPool, ...] = ()
 
     def info(self, network: NetworkInfo) -> SubnetInfo:
-        return SubnetInfo(
-            id=self.id,
-            network=network,
-            cidr=self.cidr,
-            ip_version=self.ip_version,
-            name=self.name,
-            project_id=self.project_id,
-            gateway_ip=self.gateway_ip,
-            enable_dhcp=self.enable_dhcp,
-            dns_nameservers=self.dns_nameservers,
-            host_routes=self.host_routes,
-            allocation_pools=self.allocation_pools,
-        )
+        fields = msgspec.structs.asdict(self)
+        del fields["network_id"]
+        return SubnetInfo(network=network, **fields)
 
 
 class _OneSubnet(msgspec.Struct):
