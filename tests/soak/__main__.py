@@ -48,6 +48,8 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to store the numbers")
     arguments = vars(parser.parse_args())
+    if arguments["restarts"] < 1:
+        parser.error("--restarts: 1 at least")
     file = arguments.pop("json")
     parameters = Parameters(**arguments)
     logging.basicConfig(level=logging.WARNING)

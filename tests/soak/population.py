@@ -67,6 +67,11 @@ class Population:
             members = list(self.members)
         return [member.key for member in members if self._daemons.filled(member.key, member.uid) is None]
 
+    @property
+    def leaving(self) -> int:
+        """KuryrPorts of pods that were replaced."""
+        return max(0, self._daemons.number - len(self.members) + len(self.waiting))
+
     def grow(self, number: int) -> None:
         """Make so many more."""
         goal = len(self.members) + number
@@ -89,7 +94,11 @@ class Population:
         :raises MeasurementError: naming one that has not.
         """
         try:
-            wait_until(lambda: not self.waiting, "every pod has its port", timeout)
+            wait_until(
+                lambda: self._daemons.number >= len(self.members) and not self.waiting,
+                "every pod has its port",
+                timeout,
+            )
         except TimeoutError as error:
             left = self.waiting
             raise MeasurementError(f"{error}: {len(left)} have none, as {left[0]}") from error
@@ -104,14 +113,23 @@ class Population:
         )
 
     def replace(self, rate: float, seconds: float) -> int:
-        """Delete pods, and make others in their places, at so many a second; how many it were."""
-        began = time.monotonic()
+        """Delete pods, and make others in their places, at so many a second; how many it were.
+
+        It waits where more than :data:`AHEAD` have not got, or given back, their ports.
+        """
+        began = looked = time.monotonic()
+        behind = False
         replaced: list[Future[None]] = []
         with ThreadPoolExecutor(_CREATORS) as workers:
             while (elapsed := time.monotonic() - began) < seconds:
-                in_work = sum(not future.done() for future in replaced[-4 * _CREATORS :])
-                if len(replaced) < elapsed * rate and in_work < 2 * _CREATORS:
-                    replaced.append(workers.submit(self._replace))
+                if time.monotonic() - looked > 1:
+                    looked = time.monotonic()
+                    behind = len(self.waiting) + self.leaving >= AHEAD
+                due = int(elapsed * rate) - len(replaced)
+                if due > 0 and not behind:
+                    step = [workers.submit(self._replace) for _ in range(min(due, _CREATORS))]
+                    replaced += step
+                    step[-1].result()
                 else:
                     time.sleep(_PACE)
             for future in replaced:

@@ -45,9 +45,13 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Restart(msgspec.Struct, frozen=True):
-    """``ready``: seconds from the start to /readyz. Writes: calls that succeeded, those on the Lease aside."""
+    """``ready``: seconds from the start to /readyz. Writes: calls that succeeded, those on the Lease aside.
+
+    ``memory``: MB of PSS when it had settled.
+    """
 
     ready: float
+    memory: float
     kubernetes_writes: Counter[str]
     cloud_writes: Counter[str]
     changed: int
@@ -72,6 +76,7 @@ def restart(
     calls = controller.calls(done=True)
     return Restart(
         ready=ready,
+        memory=controller.memory,
         kubernetes_writes=metrics.written(calls.kubernetes, without=("leases", _QUESTION)),
         cloud_writes=metrics.written(calls.cloud),
         changed=before.changed(State.read(client, neutron)),

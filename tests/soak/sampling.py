@@ -16,12 +16,13 @@ from tests.bench.figures import MeasurementError
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """Seconds since the beginning; MB of memory; pods; and how many of these have no port yet."""
+    """Seconds since the beginning; MB of memory; pods, how many of these have no port yet; KuryrPorts of pods that go."""
 
     seconds: float
     megabytes: float
     pods: int
     waiting: int
+    leaving: int
 
 
 class Trend(msgspec.Struct, frozen=True):

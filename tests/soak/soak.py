@@ -82,7 +82,7 @@ def run(parameters: Parameters, say: Say) -> Outcome:
         restarts = []
         for _ in range(parameters.restarts):
             restarts.append(restart(controller, client, neutron, partial(time.sleep, parameters.watched)))
-            say(f"restarted: ready after {restarts[-1].ready:.1f} s")
+            say(f"restarted: ready after {restarts[-1].ready:.1f} s; {restarts[-1].memory:.0f} MB")
         figures += _restarted(restarts, len(pods.members), parameters.watched)
     return Outcome(figures, samples)
 
@@ -109,8 +109,11 @@ def _replace(
     parameters: Parameters, say: Say, controller: Controller, pods: Population
 ) -> tuple[list[Figure], list[Sample]]:
     def sample(seconds: float) -> Sample:
-        taken = Sample(seconds, controller.memory, len(pods.members), len(pods.waiting))
-        say(f"{taken.seconds:6.0f} s  {taken.megabytes:6.1f} MB  {taken.pods} pods, {taken.waiting} waiting")
+        taken = Sample(seconds, controller.memory, len(pods.members), len(pods.waiting), pods.leaving)
+        say(
+            f"{taken.seconds:6.0f} s  {taken.megabytes:6.1f} MB  {taken.pods} pods, {taken.waiting} waiting, "
+            f"{taken.leaving} leaving"
+        )
         return taken
 
     began = time.monotonic()
@@ -145,7 +148,8 @@ def _replace(
             value=replaced / seconds,
             unit="a second",
             n=replaced,
-            remark=f"{parameters.rate:g} wanted; {max(s.waiting for s in samples)} without port at most",
+            remark=f"{parameters.rate:g} wanted; at most {max(s.waiting for s in samples)} without port, "
+            f"{max(s.leaving for s in samples)} KuryrPorts of pods that go",
         ),
         median("pod created to filled, while pods are replaced", latencies, "s"),
         tail("pod created to filled, while pods are replaced", latencies, "s"),
@@ -187,6 +191,14 @@ def _restarted(restarts: list[Restart], pods: int, watched: float) -> list[Figur
             n=number,
             limit=LIMIT_READY,
             remark="from the process's start; " + ", ".join(f"{found.ready:.1f} s" for found in restarts),
+        ),
+        Figure(
+            name=f"{name}: memory (PSS), most",
+            value=max(found.memory for found in restarts),
+            unit="MB",
+            n=number,
+            limit=LIMIT_MEMORY,
+            remark=f"{watched:g} s after",
         ),
         Figure(
             name=f"{name}: writes to Kubernetes",

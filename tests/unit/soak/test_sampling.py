@@ -9,7 +9,7 @@ from tests.soak.sampling import Sample, trend
 
 def samples(*megabytes: float) -> list[Sample]:
     """One every six minutes."""
-    return [Sample(360.0 * index, value, 0, 0) for index, value in enumerate(megabytes)]
+    return [Sample(360.0 * index, value, 0, 0, 0) for index, value in enumerate(megabytes)]
 
 
 def test_what_grows_steadily() -> None:
