@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
-from oslo_config import cfg
 
 from kuryr.cloud.capabilities import Capabilities, Quota
 from kuryr.cloud.networks import NetworkInfo, SubnetInfo
-from kuryr.conf import vif_pool
+from kuryr.conf import controller as configuration
 from kuryr.controller.checks import POOLS, judge_mtus, judge_quotas
 from kuryr.controller.verdicts import Code
 
@@ -66,9 +67,11 @@ def test_mtus(version: int, mtu: int, configured: int, code: Code) -> None:
         (11, 0, 10, {"vif_pool_min_batch"}),
     ],
 )
-def test_pools(minimum: int, maximum: int, batch: int, failing: set[str]) -> None:
-    conf = cfg.ConfigOpts()
-    vif_pool.register(conf)
-    for name, value in (("min", minimum), ("max", maximum), ("batch", batch)):
-        conf.set_override(f"ports_pool_{name}", value, group="vif_pool")
+def test_pools(tmp_path: Path, minimum: int, maximum: int, batch: int, failing: set[str]) -> None:
+    # Not by an override: groups are shared by all configurations of a process.
+    path = tmp_path / "kuryr.conf"
+    path.write_text(
+        f"[vif_pool]\nports_pool_min = {minimum}\nports_pool_max = {maximum}\nports_pool_batch = {batch}\n"
+    )
+    conf = configuration.load(["--config-file", str(path)])
     assert {name for name, check in POOLS.items() if check(conf).code is Code.FAILURE} == failing
