@@ -25,8 +25,10 @@ from tests.bench import (
     memory,
     pods,
     pool,
+    pool_scale,
     report,
     scale,
+    take_over,
 )
 from tests.bench.figures import Figure, Measurement, MeasurementError
 from tests.bench.report import RESULTS, Report
@@ -41,6 +43,8 @@ MEASUREMENTS: dict[str, Measure] = {
     "memory": memory.measure,
     "idle": idle.measure,
     "scale": scale.measure,
+    "pool-scale": pool_scale.measure,
+    "take-over": take_over.measure,
 }
 """In the order in which they are made."""
 

@@ -21,13 +21,22 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     bursts: tuple[int, ...] = (10, 50, 100)
     in_flight: tuple[int, ...] = (4, 8, 16)
     scale: int = 1000
+    take_overs: int = 3
     standing: int = 20
     idle_seconds: float = 300
 
 
 FULL = Amounts()
 QUICK = Amounts(
-    cni=5, controller=5, lone=3, bursts=(10,), in_flight=(8,), scale=100, standing=6, idle_seconds=20
+    cni=5,
+    controller=5,
+    lone=3,
+    bursts=(10,),
+    in_flight=(8,),
+    scale=100,
+    take_overs=1,
+    standing=6,
+    idle_seconds=20,
 )
 
 
