@@ -89,10 +89,10 @@ def run(parameters: Parameters, say: Say) -> Outcome:
 
 def _fill(parameters: Parameters, say: Say, controller: Controller, pods: Population) -> list[Figure]:
     say(f"{parameters.pods} pods on {parameters.nodes} nodes")
-    began = time.monotonic()
-    pods.grow(parameters.pods)
-    pods.wait_served(SETTLE_TIMEOUT)
-    seconds = time.monotonic() - began
+    with _sampler(say, controller, pods) as sampler:
+        pods.grow(parameters.pods)
+        pods.wait_served(SETTLE_TIMEOUT)
+        seconds = sampler.now()
     say(f"all have their ports after {seconds:.0f} s: {controller.memory:.0f} MB")
     return [
         Figure(
@@ -108,16 +108,8 @@ def _fill(parameters: Parameters, say: Say, controller: Controller, pods: Popula
 def _replace(
     parameters: Parameters, say: Say, controller: Controller, pods: Population
 ) -> tuple[list[Figure], list[Sample]]:
-    def sample(seconds: float) -> Sample:
-        taken = Sample(seconds, controller.memory, len(pods.members), len(pods.waiting), pods.leaving)
-        say(
-            f"{taken.seconds:6.0f} s  {taken.megabytes:6.1f} MB  {taken.pods} pods, {taken.waiting} waiting, "
-            f"{taken.leaving} leaving"
-        )
-        return taken
-
     began = time.monotonic()
-    with Sampler(sample, SAMPLE_EVERY) as sampler:
+    with _sampler(say, controller, pods) as sampler:
         replaced = pods.replace(parameters.rate, 60 * parameters.minutes)
         seconds = sampler.now()
         pods.wait_served(SETTLE_TIMEOUT)
@@ -154,6 +146,18 @@ def _replace(
         median("pod created to filled, while pods are replaced", latencies, "s"),
         tail("pod created to filled, while pods are replaced", latencies, "s"),
     ], samples
+
+
+def _sampler(say: Say, controller: Controller, pods: Population) -> Sampler:
+    def sample(seconds: float) -> Sample:
+        taken = Sample(seconds, controller.memory, len(pods.members), len(pods.waiting), pods.leaving)
+        say(
+            f"{taken.seconds:6.0f} s  {taken.megabytes:6.1f} MB  {taken.pods} pods, {taken.waiting} waiting, "
+            f"{taken.leaving} leaving"
+        )
+        return taken
+
+    return Sampler(sample, SAMPLE_EVERY)
 
 
 def _wait_quiet(say: Say, pods: Population, controller: Controller) -> None:
