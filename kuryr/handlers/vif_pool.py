@@ -101,7 +101,7 @@ class VIFPoolHandler(Handler):
             return
 
     def _show(self, port: KuryrPort, stock: Stock) -> bool:
-        """Whether something had to be written."""
+        """Whether something had to be written, so that it is to be looked at again soon."""
         status: dict[str, Any] = {}
         vifs = changes(port.status.vifs, stock, self._pool.vif_driver_name(port.spec.pod_node_name))
         if vifs:
@@ -117,9 +117,12 @@ class VIFPoolHandler(Handler):
         patch = {"metadata": {"uid": port.metadata.uid}, "status": status}
         try:
             self.context.client.merge_patch(KURYRPORTS, port.key, patch, subresource="status")
-        except (NotFound, Conflict):
-            # Gone, or another of the same name by now: the store will tell.
+        except NotFound:
+            # The store will tell.
             return False
+        except Conflict:
+            # Another of the same name by now, or many wrote at once: the next look tells, and may write it.
+            return True
         if not told and stock.trouble is not None:
             self.event(port, stock.trouble)
         return True

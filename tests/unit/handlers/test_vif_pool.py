@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a pool's KuryrPort is to be written."""
 
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
 from kuryr.drivers.types import Allocation, Stock
 from kuryr.handlers.statuses import vif_status
-from kuryr.handlers.vif_pool import MOST_SHOWN, changes
-from kuryr.objects.kuryrport import VIFStatus
-from kuryr.objects.meta import Condition
+from kuryr.handlers.vif_pool import MOST_SHOWN, VIFPoolHandler, changes
+from kuryr.k8s.errors import Conflict
+from kuryr.k8s.store import Store
+from kuryr.objects.core import Node
+from kuryr.objects.kuryrport import KuryrPort, KuryrPortSpec, VIFStatus
+from kuryr.objects.meta import Condition, Key, ObjectMeta
+from kuryr.objects.resources import KURYRPORTS, NODES
 from kuryr.objects.vif import Network, VIFOpenVSwitch
 
 UP = Condition("Up", "True", "Wired")
@@ -66,3 +72,42 @@ def test_no_more_than_a_kuryrport_may_have_and_those_shown_first() -> None:
     assert len(first) == MOST_SHOWN
     last = {f"tap{number:03}": entry(f"{number:03}") for number in range(100 - MOST_SHOWN, 100)}
     assert written(last, Stock(ready=ready)) == {}
+
+
+class RefusingClient:
+    """An API that answers 409 where many write at once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def merge_patch(self, *arguments: Any, **options: Any) -> None:
+        self.asked += 1
+        raise Conflict(
+            "patch kuryrports/status", "please apply your changes to the latest version", status=409
+        )
+
+
+def test_what_could_not_be_written_is_written_later() -> None:
+    """Nothing else may change for long: the node would be shown what is not ready any more."""
+    node = Node(metadata=ObjectMeta(name="node", uid="uid"))
+    shown = KuryrPort(
+        metadata=ObjectMeta(name="kuryr-pool.node", namespace="kube-system", uid="port"),
+        spec=KuryrPortSpec(pod_uid="uid", pod_node_name="node", owner_kind="Pool"),
+    )
+    stores: dict[Any, Store[Any]] = {NODES: Store(), KURYRPORTS: Store()}
+    stores[NODES].upsert(node)
+    stores[KURYRPORTS].upsert(shown)
+    pool = SimpleNamespace(
+        keeps_vifs=True,
+        change=lambda name: Future(),
+        stock=lambda name: Stock(ready=(allocation("a"),)),
+        vif_driver_name=lambda name: "",
+    )
+    client = RefusingClient()
+    conf = SimpleNamespace(kubernetes=SimpleNamespace(lease_namespace="kube-system"))
+    context: Any = SimpleNamespace(
+        conf=conf, client=client, stores=stores, drivers=SimpleNamespace(vif_pool=pool)
+    )
+    again = VIFPoolHandler(context).reconcile(Key("", "node"))
+    assert client.asked == 1
+    assert again is not None
