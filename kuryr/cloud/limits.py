@@ -46,7 +46,7 @@ class Window:
     """The limit on the calls of one operation in flight: pure arithmetic on what it is told.
 
     A *round* is as many completions as the limit, while calls were queued. If a round with a higher limit did
-    not make the time per completed call shorter, the limit goes back: then more calls in flight only wait for
+    not make the time per object shorter, the limit goes back: then more calls in flight only wait for
     each other, or are in each other's way. It also goes back when a later round shows so. Throttling and missing
     answers halve it, once for all calls that were in flight together.
     """
@@ -62,6 +62,7 @@ class Window:
         self._steps: list[tuple[int, float]] = []
         self._epoch = 0
         self._completed = 0
+        self._objects = 0
         self._conflicts = 0
         self._round_began: float | None = None
 
@@ -79,10 +80,12 @@ class Window:
         """A call was started; ``saturated``: the limit is reached."""
         if saturated and self._round_began is None:
             self._round_began = now
-            self._completed = self._conflicts = 0
+            self._completed = self._objects = self._conflicts = 0
 
-    def completed(self, now: float, epoch: int, error: BaseException | None, *, saturated: bool) -> None:
-        """A call came back. ``saturated``: others are queued."""
+    def completed(
+        self, now: float, epoch: int, error: BaseException | None, *, saturated: bool, objects: int = 1
+    ) -> None:
+        """A call for so many objects came back. ``saturated``: others are queued."""
         if isinstance(error, errors.CloudUnavailable):
             self._reduce(epoch)
             return
@@ -90,6 +93,7 @@ class Window:
             self._round_began = None
             return
         self._completed += 1
+        self._objects += objects
         # The typed conflicts are answers about one port; the bare one is calls in each other's way.
         self._conflicts += type(error) is errors.CloudConflict
         if self._round_began is not None and self._completed >= self._limit:
@@ -107,11 +111,12 @@ class Window:
 
     def _end_round(self, now: float, epoch: int) -> None:
         began, completed, conflicts = self._round_began, self._completed, self._conflicts
-        self._round_began, self._completed, self._conflicts = now, 0, 0
+        objects = self._objects
+        self._round_began, self._completed, self._objects, self._conflicts = now, 0, 0, 0
         if conflicts >= max(2, CONFLICT_STORM * completed):
             self._reduce(epoch)
             return
-        cost = (now - (began if began is not None else now)) / completed
+        cost = (now - (began if began is not None else now)) / objects
         if self._steps and not self._keep(cost):
             self._limit, _ = self._steps.pop()
             self._fast = False
@@ -129,7 +134,7 @@ class Window:
             self._trying = True
 
     def _keep(self, cost: float) -> bool:
-        """Whether the present limit is worth more than the one before it, at this time per completed call."""
+        """Whether the present limit is worth more than the one before it, at this time per object."""
         lower, cost_of_lower = self._steps[-1]
         if not self._trying:
             return cost <= cost_of_lower
@@ -153,6 +158,7 @@ class Load(msgspec.Struct, frozen=True):
 class _Call(msgspec.Struct):
     future: Future[Any]
     run: Callable[[], Any]
+    objects: int
 
 
 class _Share(msgspec.Struct):
@@ -245,11 +251,12 @@ class Limiter:
         self._threads = 0
         self._closed = False
 
-    def submit(self, operation: str, share: str, fn: Callable[[], T]) -> Future[T]:
+    def submit(self, operation: str, share: str, fn: Callable[[], T], *, objects: int = 1) -> Future[T]:
         """Queue ``fn``; the future may be cancelled while queued. Callbacks of the future must be short.
 
         :param operation: calls of one operation share a limit.
         :param share: whose turn the call takes, usually a namespace.
+        :param objects: that the call is for.
         """
         future: Future[T] = Future()
         with self._changed:
@@ -260,7 +267,7 @@ class Limiter:
             if entry is None:
                 entry = self._operations[operation] = _Operation(Window(self._start, self._max))
                 self._turns.append(entry)
-            entry.add(share, _Call(future, fn))
+            entry.add(share, _Call(future, fn, objects))
             self._dispatch()
         return future
 
@@ -345,7 +352,7 @@ class Limiter:
             self._in_flight -= 1
             now = self._clock()
             # Told before the call is given back: rounds count only while the limit is what holds calls up.
-            entry.window.completed(now, epoch, error, saturated=entry.queued > 0)
+            entry.window.completed(now, epoch, error, saturated=entry.queued > 0, objects=call.objects)
             entry.give_back(share)
             if isinstance(error, errors.CloudThrottled) and error.retry_after:
                 self._pause(entry, now + error.retry_after, error.retry_after)

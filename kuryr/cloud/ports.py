@@ -158,7 +158,8 @@ class Ports:
                     self._tag(project, request, port)
             return ports
 
-        return self._cloud.limiter.submit("create ports", share, call)
+        # Of the same limit as single ones: it is the same work for Neutron.
+        return self._cloud.limiter.submit("create port", share, call, objects=len(requests))
 
     def _tags_too(self, requests: Sequence[PortRequest]) -> bool:
         """Whether the creating call is to carry tags. Asks Neutron where that is not known yet."""

@@ -31,7 +31,8 @@ from kuryr.drivers.base import (
 )
 from kuryr.drivers.inventory import Snapshot
 from kuryr.drivers.types import PoolSize, Shape, Stock
-from kuryr.drivers.vif_pool.filling import SHARE, Filler
+from kuryr.drivers.vif_pool.filling import Filler
+from kuryr.drivers.vif_pool.making import SHARE, Wanted
 from kuryr.drivers.vif_pool.pool import Holder, Member, PoolKey
 from kuryr.drivers.vif_pool.stockroom import PREFIX, Stockroom, allocation_of, shape_of
 from kuryr.errors import CloudNotFound, QuotaExceeded, Retry, SubnetFull, WaitFor
@@ -72,6 +73,10 @@ class PortPool(VIFPoolDriver):
     @abc.abstractmethod
     def make(self, key: PoolKey, subnets: Sequence[SubnetInfo]) -> Future[Port]:
         """Start to make a port of the pool, for the key's node, with one address of each subnet."""
+
+    def make_together(self, wanted: Wanted) -> Future[list[Port]] | None:
+        """Start to make ports of one project, all or none, by one call; None where each needs a call of its own."""
+        return None
 
     @abc.abstractmethod
     def vif_of(self, port: Port, subnets: Sequence[SubnetInfo]) -> VIF:

@@ -7,51 +7,40 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import CancelledError, Future, wait
+from collections.abc import Iterable
+from concurrent.futures import CancelledError, wait
 from typing import Protocol
 
 import msgspec
 
-from kuryr.cloud.networks import SubnetInfo
 from kuryr.cloud.ports import Port
 from kuryr.drivers.inventory import Snapshot
 from kuryr.drivers.pod_vif.translate import UnusablePort
-from kuryr.drivers.vif_pool.planning import Scope
+from kuryr.drivers.vif_pool.making import SHARE, Making, PortMaker
 from kuryr.drivers.vif_pool.pool import Member, PoolKey
 from kuryr.drivers.vif_pool.stockroom import Stockroom, shape_of
-from kuryr.errors import CloudError, CloudNotFound, CloudUnavailable, KuryrError, Retry, WaitFor
+from kuryr.errors import CloudNotFound, Retry, WaitFor
 from kuryr.objects.kuryrport import KuryrPort, used_vif_ids
 from kuryr.objects.resources import KURYRPORTS, PODS
-from kuryr.objects.vif import VIF, InvalidVIF, decode
+from kuryr.objects.vif import InvalidVIF, decode
 
 LOG = logging.getLogger(__name__)
 
 KIND = "pool"
 """In the identity of ports: ``kuryr:<cluster>:pool:<node>``."""
 
-SHARE = "pool"
 RETRY = 2.0
 """Seconds between two tries to recover."""
 
 
-class Maker(Protocol):
-    """How ports of pools are made."""
+class Maker(PortMaker, Protocol):
+    """How ports of pools are made, and known again."""
 
     def owns(self, port: Port) -> bool:
         """Whether a port that is marked as a pool's is one of this pool's."""
 
     def node_of(self, port: Port, named: str) -> str:
         """The node that a port is for, which its identity has as ``named``."""
-
-    def make(self, key: PoolKey, subnets: Sequence[SubnetInfo]) -> Future[Port]:
-        """Start to make a port of the pool, for the key's node, with one address of each subnet."""
-
-    def vif_of(self, port: Port, subnets: Sequence[SubnetInfo]) -> VIF:
-        """The VIF of a port. May ask the cloud, and block.
-
-        :raises UnusablePort: where it cannot be used.
-        """
 
 
 class Filler:
@@ -61,6 +50,7 @@ class Filler:
         self._room = room
         self._maker = maker
         self._context = room.context
+        self._making = Making(room, maker)
         # Ports that the last audit found in no pool: some were only being made.
         self._unknown: set[str] = set()
 
@@ -215,10 +205,7 @@ class Filler:
 
     def _step(self) -> None:
         room = self._room
-        with room.lock:
-            made, room.made = room.made, []
-        for key, future in made:
-            self._receive(key, future)
+        self._making.receive()
         now = time.monotonic()
         in_use = room.count_in_use() if now >= room.due else None
         with room.lock:
@@ -228,7 +215,7 @@ class Filler:
                 room.due = now + self._context.conf.vif_pool.ports_pool_update_frequency
                 room.shapes_in_use = {key.shape for key in in_use}
                 self._look_at_all(now)
-        self._make_ordered()
+        self._making.begin()
 
     def _look_at_all(self, now: float) -> None:
         room = self._room
@@ -254,74 +241,6 @@ class Filler:
             # The longest idle first, but those that are wired last.
             members.sort(key=lambda member: (room.wired(member), member.since))
             room.remove_ready(members[: min(surplus, limits.batch) if room.has(key.node) else surplus], now)
-
-    def _make_ordered(self) -> None:
-        """Start to make what is ordered, as far as no pod waits for a call's turn because of it."""
-        room = self._room
-        while not room.stopping.is_set():
-            limit, now = self._context.cloud.limiter.limit("create port"), time.monotonic()
-            with room.lock:
-                # One call is always left to pods, so that the next one's turn is at once.
-                most = limit - 1 - room.cold if room.cold else max(1, limit - 1)
-                if room.planner.bursting(now):
-                    most = min(most, 1)
-                if room.planner.in_flight() >= most:
-                    return
-                key = room.planner.next(now, room.pool.size)
-            if key is None:
-                return
-            order = room.orders.get(key.shape.subnet_ids, key.shape.subnet_ids)
-            try:
-                reads = [self._context.subnets.get(subnet_id, share=SHARE) for subnet_id in order]
-                future = self._maker.make(key, [read.result() for read in reads])
-            except (KuryrError, CancelledError, ValueError) as error:
-                future = Future()
-                future.set_exception(error)
-            future.add_done_callback(lambda done, key=key: self._arrived(key, done))  # type: ignore[misc]
-
-    def _arrived(self, key: PoolKey, future: Future[Port]) -> None:
-        with self._room.lock:
-            self._room.made.append((key, future))
-            self._room.wake()
-
-    def _receive(self, key: PoolKey, future: Future[Port]) -> None:
-        room, now = self._room, time.monotonic()
-        port: Port | None = None
-        try:
-            port = future.result()
-            order = room.orders.get(key.shape.subnet_ids, key.shape.subnet_ids)
-            subnets = [self._context.subnets.get(subnet_id, share=SHARE).result() for subnet_id in order]
-            vif = self._maker.vif_of(port, subnets)
-        except (KuryrError, CancelledError, ValueError) as error:
-            self._failed(key, error, port)
-            return
-        with room.lock:
-            room.planner.made(key)
-            room.planner.succeed(key, now)
-            room.counters["made"] += 1
-            room.add(Member(vif=vif, key=key, subnet_ids=order, since=now, rests_until=now))
-
-    def _failed(self, key: PoolKey, error: BaseException, port: Port | None) -> None:
-        room, now = self._room, time.monotonic()
-        told = error if isinstance(error, KuryrError) else KuryrError(f"{type(error).__name__}: {error}")
-        LOG.warning("No port for the pool of %s: %s", key.node, told)
-        scope: Scope = key.shape
-        if isinstance(error, UnusablePort):
-            scope = key
-        elif isinstance(error, CloudUnavailable) or not isinstance(error, CloudError):
-            # What an unknown outcome left is found by an audit.
-            scope = None
-        if isinstance(error, CloudNotFound):
-            for subnet_id in key.shape.subnet_ids:
-                self._context.subnets.refresh(subnet_id)
-        with room.lock:
-            room.planner.made(key)
-            room.planner.fail(scope, told, now)
-            room.counters["failed"] += 1
-            if port is not None:
-                room.remove(port.id, port.project_id, now)
-            for node in room.nodes():
-                room.tell(node)
 
 
 def _names(member: Member) -> tuple[str, str]:

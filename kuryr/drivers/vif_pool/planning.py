@@ -141,11 +141,13 @@ class Planner:
         self._ordered = {key: number for key, number in self._ordered.items() if wanted(key)}
         self._emptied = {key for key in self._emptied if wanted(key)}
 
-    def next(self, now: float, size: Callable[[PoolKey], int]) -> PoolKey | None:
-        """The key that a VIF is to be made of: one that has fewest. It counts as being made until :meth:`made`."""
+    def next(
+        self, now: float, size: Callable[[PoolKey], int], fits: Callable[[PoolKey], bool] = lambda key: True
+    ) -> PoolKey | None:
+        """The key that a VIF is to be made of: one that fits and has fewest. It counts as being made until :meth:`made`."""
         if self.pause(None, now) is not None:
             return None
-        open_keys = [key for key in self._ordered if not self._held_up(key, now)]
+        open_keys = [key for key in self._ordered if fits(key) and not self._held_up(key, now)]
         if not open_keys:
             return None
         key = min(open_keys, key=lambda key: size(key) + self._making[key])
@@ -154,6 +156,11 @@ class Planner:
             self._ordered[key] = left
         self._making[key] += 1
         return key
+
+    def again(self, key: PoolKey) -> None:
+        """One that was to be made has to be made all the same."""
+        self.made(key)
+        self._ordered[key] = self._ordered.get(key, 0) + 1
 
     def made(self, key: PoolKey) -> None:
         """The making of one of the key ended, one way or the other."""
@@ -164,10 +171,6 @@ class Planner:
     def making(self, key: PoolKey) -> int:
         """How many of the key are being made."""
         return self._making[key]
-
-    def in_flight(self) -> int:
-        """How many are being made."""
-        return self._making.total()
 
     def bursting(self, now: float) -> bool:
         """Whether a burst has just begun: what has a VIF goes before what may come."""

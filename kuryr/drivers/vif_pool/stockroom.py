@@ -10,7 +10,6 @@ from concurrent.futures import Future
 
 import msgspec
 
-from kuryr.cloud.ports import Port
 from kuryr.drivers.types import Allocation, Choice, DriverContext, Shape
 from kuryr.drivers.vif_pool.planning import Limits, Planner
 from kuryr.drivers.vif_pool.pool import Member, Pool, PoolKey
@@ -57,7 +56,6 @@ class Stockroom:
         self.groups: dict[str, tuple[str, ...] | None] = {}
         self.existing: dict[str, float] = {}
         self.orders: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self.made: list[tuple[PoolKey, Future[Port]]] = []
         self.shapes_in_use: set[Shape] = set()
         self.due = 0.0
         self._remove = remove

@@ -20,7 +20,8 @@ from kuryr.drivers.inventory import PortInventory
 from kuryr.drivers.pod_vif.translate import UnusablePort, network_of
 from kuryr.drivers.types import FixedIP as WantedIP
 from kuryr.drivers.vif_pool.base import PortPool
-from kuryr.drivers.vif_pool.filling import KIND, SHARE
+from kuryr.drivers.vif_pool.filling import KIND
+from kuryr.drivers.vif_pool.making import SHARE
 from kuryr.drivers.vif_pool.pool import PoolKey
 from kuryr.errors import WaitFor
 from kuryr.k8s.store import Store
