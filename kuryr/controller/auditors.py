@@ -107,6 +107,8 @@ class PortAuditor(Auditor):
 
     def list(self) -> None:
         """One listing for everything about ports."""
+        # The last one goes first: a large cluster's two would be held at once.
+        self.listed = Snapshot(0.0, {})
         self.listed = self._inventory.refresh()
         self._take_in(self.listed)
 
