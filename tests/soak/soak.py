@@ -30,6 +30,9 @@ LATENCY = 0.05
 WARM_UP = 0.25
 """Part of the time of replacing pods that does not count for the slope."""
 
+AUDIT_PERIOD = 60
+"""Seconds: several audits are over before the slope counts, and their memory with them."""
+
 SAMPLE_EVERY = 10.0
 SETTLE_TIMEOUT = 600.0
 
@@ -69,7 +72,10 @@ def run(parameters: Parameters, say: Say) -> Outcome:
         if parameters.kwok:
             stack.enter_context(nodes.simulated(bed, client, names))
         daemons = stack.enter_context(Daemons(client))
-        options = {"kubernetes": {"vif_pool_driver": parameters.pool}, "node_port": {"enabled": "true"}}
+        options = {
+            "kubernetes": {"vif_pool_driver": parameters.pool, "audit_period": AUDIT_PERIOD},
+            "node_port": {"enabled": "true"},
+        }
         controller = stack.enter_context(bed.controller(options))
         controller.wait_ready()
         pods = Population(client, daemons, names, None if parameters.kwok else 0)
