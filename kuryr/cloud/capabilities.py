@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kuryr.cloud import identity
-from kuryr.cloud.session import Cloud, ProjectCloud
+from kuryr.cloud.session import ProjectCloud
 from kuryr.errors import CloudNotFound
 
 
@@ -34,7 +34,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     :ivar extensions: aliases of Neutron's extensions.
     :ivar quotas: by resource: port, network, subnet, security_group, …
     :ivar roles: names of the token's roles.
-    :ivar tags_on_create: whether the tags of a port's creating call are kept.
     """
 
     project_id: str
@@ -42,10 +41,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str]
     extensions: frozenset[str]
     quotas: dict[str, Quota]
-    tags_on_create: bool
 
 
-TAGS_ON_CREATE: Final = "tag-ports-during-bulk-creation"
 QUOTA_DETAILS: Final = "quota_details"
 
 
@@ -79,27 +76,15 @@ def probe(project: ProjectCloud) -> Capabilities:
     :raises CloudError: where the cloud does not answer or refuses.
     """
     access = project.authenticate()
-    extensions = _extensions(project)
+    answer = project.request("GET", "/v2.0/extensions", operation="list extensions", type=_Extensions)
+    extensions = frozenset(extension.alias for extension in answer.extensions)
     return Capabilities(
         project_id=project.project_id,
         user_id=str(access.user_id),
         roles=frozenset(str(name) for name in access.role_names),
         extensions=extensions,
         quotas=quotas(project, details=QUOTA_DETAILS in extensions),
-        tags_on_create=TAGS_ON_CREATE in extensions,
     )
-
-
-def keeps_tags(cloud: Cloud) -> bool:
-    """Whether the cloud keeps the tags of a port's creating call. Asks, and blocks, where nobody asked before."""
-    known = cloud.extensions
-    return TAGS_ON_CREATE in (_extensions(cloud.project()) if known is None else known)
-
-
-def _extensions(project: ProjectCloud) -> frozenset[str]:
-    answer = project.request("GET", "/v2.0/extensions", operation="list extensions", type=_Extensions)
-    project.cloud.extensions = found = frozenset(extension.alias for extension in answer.extensions)
-    return found
 
 
 def check_port_rights(project: ProjectCloud, network_id: str, host: str = "kuryr") -> None:

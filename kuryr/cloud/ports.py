@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from kuryr.cloud.capabilities import keeps_tags
 from kuryr.cloud.session import Cloud, ProjectCloud
-from kuryr.errors import CloudNotFound
+from kuryr.errors import CloudBadRequest, CloudNotFound
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class FixedIP(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -117,7 +117,7 @@ class Ports:
     def __init__(self, cloud: Cloud) -> None:
         """Make no call yet."""
         self._cloud = cloud
-        self._asking = threading.Lock()
+        self._tags_refused = False
 
     def create(self, request: PortRequest) -> Future[Port]:
         """Create a port in one call.
@@ -127,11 +127,15 @@ class Ports:
 
         def call() -> Port:
             project = self._cloud.project(request.project_id)
-            tags_too = self._tags_too([request])
-            body = {"port": _body(request, tags_too)}
-            port = project.request("POST", "/v2.0/ports", operation="create port", type=_One, body=body).port
-            if not tags_too:
-                self._tag(project, request, port)
+
+            def post(tags_too: bool) -> Port:
+                body = {"port": _body(request, tags_too)}
+                return project.request(
+                    "POST", "/v2.0/ports", operation="create port", type=_One, body=body
+                ).port
+
+            port = self._post([request], post)
+            self._tag(project, request, port)
             return port
 
         return self._cloud.limiter.submit("create port", request.share, call)
@@ -148,30 +152,39 @@ class Ports:
 
         def call() -> list[Port]:
             project = self._cloud.project(project_id)
-            tags_too = self._tags_too(requests)
-            body = {"ports": [_body(request, tags_too) for request in requests]}
-            ports = project.request(
-                "POST", "/v2.0/ports", operation="create ports", type=_Many, body=body
-            ).ports
-            if not tags_too:
-                for request, port in zip(requests, ports, strict=True):
-                    self._tag(project, request, port)
+
+            def post(tags_too: bool) -> list[Port]:
+                body = {"ports": [_body(request, tags_too) for request in requests]}
+                return project.request(
+                    "POST", "/v2.0/ports", operation="create ports", type=_Many, body=body
+                ).ports
+
+            ports = self._post(requests, post)
+            for request, port in zip(requests, ports, strict=True):
+                self._tag(project, request, port)
             return ports
 
-        # Of the same limit as single ones: it is the same work for Neutron.
-        return self._cloud.limiter.submit("create port", share, call, objects=len(requests))
+        return self._cloud.limiter.submit("create ports", share, call)
 
-    def _tags_too(self, requests: Sequence[PortRequest]) -> bool:
-        """Whether the creating call is to carry tags. Asks Neutron where that is not known yet."""
-        if not any(request.tags for request in requests):
-            return False
-        # One thread asks, however many ports are made at once.
-        with self._asking:
-            return keeps_tags(self._cloud)
+    def _post(self, requests: Sequence[PortRequest], post: Callable[[bool], T]) -> T:
+        """Make the creating call: with tags, unless the cloud (an old one) has refused them there."""
+        if self._tags_refused or not any(request.tags for request in requests):
+            return post(False)
+        try:
+            return post(True)
+        except CloudBadRequest as error:
+            if "tags" not in str(error):
+                raise
+            self._tags_refused = True
+            return post(False)
 
     def _tag(self, project: ProjectCloud, request: PortRequest, port: Port) -> None:
-        """Set a new port's tags. Nobody waits for it: tags are for people, a port is known without them."""
-        if not request.tags:
+        """Set a new port's tags where the answer does not show them: many a Neutron drops those of a creating call.
+
+        No extension tells which do: with OVN the one that keeps them is not listed. Nobody waits for the call: tags are
+        for people, a port is known without them.
+        """
+        if set(request.tags) <= set(port.tags):
             return
 
         def call() -> None:

@@ -67,12 +67,10 @@ class Cloud:
     """OpenStack as [neutron] describes it. Makes no call until one is asked for; thread-safe.
 
     :ivar limiter: the limits on calls in flight, shared by all projects since the backend is.
-    :ivar extensions: aliases of Neutron's extensions, as :mod:`kuryr.cloud.capabilities` last read them; None before.
     :ivar fence: where set, called before every call that changes something; raises when this process may not.
     :raises ConfigurationError: where [neutron] lacks what its ``auth_type`` needs, or names a file in vain.
     """
 
-    extensions: frozenset[str] | None = None
     fence: Callable[[], None] | None = None
 
     def __init__(self, conf: cfg.ConfigOpts, *, observe: Observer | None = None) -> None:
@@ -271,11 +269,6 @@ class ProjectCloud:
         self._attempts = 0
         self._renewal = threading.Lock()
         self._connections = threading.local()
-
-    @property
-    def cloud(self) -> Cloud:
-        """The cloud that it is in."""
-        return self._cloud
 
     @property
     def known_project_id(self) -> str | None:

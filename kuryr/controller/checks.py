@@ -69,9 +69,7 @@ def openstack(site: Site) -> Verdict:
         f"user {found.user_id} with roles {', '.join(sorted(found.roles))} in project {found.project_id}; "
         f"{len(found.extensions)} extensions of Neutron"
     )
-    return Verdict(
-        check, tuple(failures), tuple(startup.capability_warnings(site.conf, found)), notes=(note,)
-    )
+    return Verdict(check, tuple(failures), tuple(startup.capability_warnings(found)), notes=(note,))
 
 
 def quotas(site: Site) -> Verdict:

@@ -158,7 +158,7 @@ def check_cloud(conf: cfg.ConfigOpts, cloud: Cloud, drivers: Drivers, subnets: S
     :raises CloudUnavailable: where it does not.
     """
     try:
-        problems = list(_capabilities(conf, probe(cloud.project(conf.neutron_defaults.project or None))))
+        problems = list(_capabilities(probe(cloud.project(conf.neutron_defaults.project or None))))
     except CloudUnavailable:
         raise
     except CloudError as error:
@@ -195,26 +195,21 @@ def _options(conf: cfg.ConfigOpts, cloud: Cloud, subnets: Subnets) -> Iterable[s
             )
 
 
-def _capabilities(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
+def _capabilities(found: Capabilities) -> Iterable[str]:
     for extension in EXTENSIONS:
         if extension not in found.extensions:
             yield f"Neutron: the extension {extension!r} is missing."
-    for warning in capability_warnings(conf, found):
+    for warning in capability_warnings(found):
         LOG.warning("%s", warning)
 
 
-def capability_warnings(conf: cfg.ConfigOpts, found: Capabilities) -> Iterable[str]:
-    """What may turn out to be wrong, or does less than the configuration asks for."""
+def capability_warnings(found: Capabilities) -> Iterable[str]:
+    """What may turn out to be wrong."""
     if not found.roles & BINDING_ROLES:
         # Not sure: an operator may have given the right to another role.
         yield (
             f"The user of [neutron] has none of the roles {', '.join(sorted(BINDING_ROLES))} in project "
             f"{found.project_id}; with Neutron's own policy it cannot bind ports to hosts."
-        )
-    if conf.neutron_defaults.resource_tags and not found.tags_on_create:
-        yield (
-            "[neutron_defaults] resource_tags: this Neutron drops tags in a port's creating call (extension driver "
-            "tag_ports_during_bulk_creation is off), so that each port costs a second call."
         )
 
 

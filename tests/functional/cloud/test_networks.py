@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from kuryr import errors
-from kuryr.cloud.capabilities import TAGS_ON_CREATE, Quota, check_port_rights, probe
+from kuryr.cloud.capabilities import Quota, check_port_rights, probe
 from kuryr.cloud.networks import ERROR_SECONDS, AllocationPool, Subnets
 from kuryr.cloud.security_groups import SecurityGroups
 from kuryr.cloud.session import Cloud
@@ -88,7 +88,6 @@ def test_what_the_cloud_can_do(cloud: Cloud, fake: FakeCloud) -> None:
     assert found.project_id == fake.project_id
     assert found.roles == {"member", "service"}
     assert "trunk" in found.extensions
-    assert not found.tags_on_create
     assert found.quotas["port"] == Quota(limit=10, used=0)
     assert (found.quotas["port"].free, found.quotas["network"].free) == (10, 0)
     assert found.quotas["subnet"].free is None
@@ -96,13 +95,10 @@ def test_what_the_cloud_can_do(cloud: Cloud, fake: FakeCloud) -> None:
 
 def test_a_cloud_without_quota_details(cloud: Cloud, fake: FakeCloud) -> None:
     fake.neutron.extensions.remove("quota_details")
-    fake.neutron.state.tags_on_create = True
     fake.set_quota(fake.project_id, port=10)
 
     found = probe(cloud.project())
 
-    assert TAGS_ON_CREATE in found.extensions
-    assert found.tags_on_create
     assert found.quotas["port"] == Quota(limit=10)
     assert found.quotas["port"].free is None
 

@@ -17,7 +17,6 @@ def capabilities(quota: Quota | None) -> Capabilities:
         roles=frozenset(),
         extensions=frozenset(),
         quotas={} if quota is None else {"port": quota},
-        tags_on_create=False,
     )
 
 
