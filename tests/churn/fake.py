@@ -222,6 +222,7 @@ class _Run:
 
     def _figures(self, settled: float) -> dict[str, str]:
         kinds = self.faults.injected
+        failed = {name for name in self.faults.calls if self.faults.operations[name]}
         calls = Counter[str]()
         for operation, number in self.faults.calls.items():
             calls[operation.partition(":")[0]] += number
@@ -229,7 +230,7 @@ class _Run:
             "settled after": f"{settled:.0f} s",
             "pods": f"{self.cluster.created} created, {len(self.watchers.served)} served",
             "calls": ", ".join(f"{number} to {api}" for api, number in sorted(calls.items())),
-            "kinds of calls": f"{len(self.faults.calls)}, {sum(map(bool, self.faults.operations.values()))} of them failed",
+            "kinds of calls": f"{len(self.faults.calls)}, {len(failed)} of them failed",
             "faults": f"{kinds.total()}: " + ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())),
             "Lease": f"{self.fencing.transitions} holders; {self.fencing.in_hand} calls in hand when one was frozen",
         }
