@@ -105,7 +105,8 @@ class _Run:
     def _make_cloud(self, stack: ExitStack) -> ProxiedCloud:
         cloud = ProxiedCloud(token_seconds=TOKEN_SECONDS)
         cloud.journal = Ledger(self.fencing)
-        cloud.knobs.capacity("create port", per_second=PORTS_A_SECOND)
+        for operation in ("create port", "create ports"):
+            cloud.knobs.capacity(operation, per_second=PORTS_A_SECOND)
         latencies = random.Random(self.settings.seed)
         cloud.knobs.latency("*", lambda: latencies.uniform(*LATENCY))
         stack.enter_context(cloud)
