@@ -2,6 +2,7 @@
 """The API processes: Keystone, Neutron and Octavia under uwsgi, and Octavia's driver agent."""
 
 import os
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -101,6 +102,16 @@ def answers(port: int, timeout: float) -> bool:
     return True
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def _environment() -> dict[str, str]:
     # ovsdbapp calls ovsdb-client.
     return {"PYTHONWARNINGS": "ignore", "PATH": f"{paths.COMMANDS}:{os.environ.get('PATH', os.defpath)}"}
@@ -126,5 +137,8 @@ def _serve(
         argv += ["--http-socket", f"{address}:{port}"]
     argv += ["--wsgi-file" if isinstance(application, Path) else "--module", str(application)]
     argv += ["--processes", str(workers), "--threads", "4"]
+    if not processes.running(name):
+        # One that was killed may hold it for a moment longer than its process is seen.
+        shell.wait_until(lambda: _is_free(port), f"port {port} is free for {name}", 10)
     processes.start(name, [*argv, *(extra or [])], env={**_environment(), **(env or {})})
     processes.wait_until(name, lambda: answers(port, _ANSWER_TIMEOUT), "its API answers", _ANSWER_TIMEOUT)
