@@ -12,7 +12,7 @@ from kuryr.cloud import identity
 from kuryr.k8s.client import Client
 from kuryr.objects.kuryrport import KuryrPort
 from kuryr.objects.resources import KURYRPORTS, NAMESPACES, NODES
-from tests.bench import stopwatch
+from tests.bench import metrics, stopwatch
 from tests.bench.figures import Figure, MeasurementError, median, tail
 from tests.bench.pods import Namespace, pod
 from tests.bench.ports import PlainNeutron
@@ -77,7 +77,7 @@ def _burst(client: Client, controller: Controller, nodes: Sequence[str], number:
         began = min(watch.at(name, stopwatch.CREATED) for name in names)
         created = max(watch.at(name, stopwatch.CREATED) for name in names) - began
         last = max(watch.at(name, stopwatch.FILLED) for name in names) - began
-    refilled = controller.calls().since(before).cloud[_CREATE]
+    calls = controller.calls().since(before)
     waited = [port for port in client.list(KURYRPORTS, namespace=_SPACE).items if not _of_pool(port)]
     if len(seconds) != number:
         raise MeasurementError(f"{len(seconds)} of {number} pods were seen")
@@ -88,14 +88,15 @@ def _burst(client: Client, controller: Controller, nodes: Sequence[str], number:
             unit="pods",
             n=number,
             limit=0,
-            remark=f"{RATE} ports a second; {refilled} creations to fill the pools again went on beside",
+            remark=f"{RATE} ports a second; {calls.cloud[_CREATE]} creations to fill the pools again went on beside",
         ),
         Figure(
             name=f"{number} pods, warm pools: last KuryrPort filled",
             value=last,
             unit="s",
             n=number,
-            remark=f"pods created within {created:.1f} s; without pools {number / RATE:.0f} s at best",
+            remark=f"pods created within {created:.1f} s; without pools {number / RATE:.0f} s at best; "
+            f"{metrics.written(calls.kubernetes, without=('leases',)).total() / number:.1f} Kubernetes writes a pod",
         ),
         median(f"{number} pods, warm pools: created to filled", seconds, "s"),
         tail(f"{number} pods, warm pools: created to filled", seconds, "s"),
