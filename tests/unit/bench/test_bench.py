@@ -76,9 +76,9 @@ def test_processors_are_told_by_program() -> None:
 
 
 def test_ports_made_in_bulk_are_all_there_at_the_end() -> None:
-    made = Made(0, [2.0, 2.0])
+    made = Made(0, [2.0, 2.0], 1.0)
     assert (made.first, made.mean, made.last, made.way) == (2.0, 2.0, 2.0, "one bulk call")
-    assert Made(4, [1.0, 3.0]).way == "4 calls at a time"
+    assert Made(4, [1.0, 3.0], 1.0).way == "4 calls at a time"
 
 
 @pytest.mark.skipif(not report.BASELINE.exists(), reason="no baseline was adopted yet")
