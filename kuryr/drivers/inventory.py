@@ -44,7 +44,8 @@ class PortInventory:
         self._projects = projects
         self._lock = threading.Lock()
         self._first: Future[None] | None = None
-        self._found: dict[tuple[str, str], list[Port]] = {}
+        # By owner, then by interface.
+        self._found: dict[str, dict[str, list[Port]]] = {}
         self._unmarked: dict[str, list[Port]] = {}
         self._listed: Snapshot | None = None
 
@@ -89,9 +90,9 @@ class PortInventory:
                 LOG.exception("The listing of this cluster's ports failed.")
             future.set_exception(error)
             return
-        found: dict[tuple[str, str], list[Port]] = {}
+        found: dict[str, dict[str, list[Port]]] = {}
         for port, who in snapshot.ports.values():
-            found.setdefault((who.uid, who.detail), []).append(port)
+            found.setdefault(who.uid, {}).setdefault(who.detail, []).append(port)
         unmarked: dict[str, list[Port]] = {}
         for port in snapshot.unmarked:
             unmarked.setdefault(port.device_id, []).append(port)
@@ -132,7 +133,7 @@ class PortInventory:
         """
         self.ready()
         with self._lock:
-            return bool(self._found.get((uid, detail)) or self._unmarked.get(uid))
+            return bool(self._found.get(uid, {}).get(detail) or self._unmarked.get(uid))
 
     def take(self, uid: str, detail: str) -> list[Port]:
         """The ports of that owner and interface which were there at take-over; each is handed out once.
@@ -141,7 +142,7 @@ class PortInventory:
         """
         self.ready()
         with self._lock:
-            return self._found.pop((uid, detail), [])
+            return self._found.get(uid, {}).pop(detail, [])
 
     def take_unmarked(self, uid: str, wanted: Callable[[Port], bool]) -> Port | None:
         """A port that the original made for that pod and that is ``wanted``; each is handed out once.
@@ -159,14 +160,13 @@ class PortInventory:
     def forget(self, uid: str, port_id: str) -> None:
         """That port is dealt with: it is not handed out."""
         with self._lock:
-            for key in [key for key in self._found if key[0] == uid]:
-                self._found[key] = [port for port in self._found[key] if port.id != port_id]
+            for ports in self._found.get(uid, {}).values():
+                ports[:] = [port for port in ports if port.id != port_id]
             if uid in self._unmarked:
                 self._unmarked[uid] = [port for port in self._unmarked[uid] if port.id != port_id]
 
     def take_all(self, uid: str) -> list[Port]:
         """All ports of that owner which were there at take-over and were not handed out yet; none before it is ready."""
         with self._lock:
-            keys = [key for key in self._found if key[0] == uid]
-            found = [port for key in keys for port in self._found.pop(key)]
+            found = [port for ports in self._found.pop(uid, {}).values() for port in ports]
             return found + self._unmarked.pop(uid, [])
