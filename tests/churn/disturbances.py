@@ -32,14 +32,14 @@ class Disturbances:
         self._life = life
         self._random = life.random
         victims: list[tuple[str, float, str, Callable[[], None]]] = [
-            ("controller", 1, kuryr.CONTROLLER, kuryr.start_controller),
+            ("controller", 0.7, kuryr.CONTROLLER, kuryr.start_controller),
             ("Neutron", 0.4, "neutron", services.start_neutron),
         ]
         for number, node in enumerate(NODES):
             known = network.NODES[number]
             victims += [
-                ("daemon", 0.8, kuryr.daemon_name(node), partial(kuryr.start_daemon, node)),
-                ("ovn-controller", 0.3, f"{node.name}-ovn-controller", partial(ovn.start_node, known)),
+                ("daemon", 1.5, kuryr.daemon_name(node), partial(kuryr.start_daemon, node)),
+                ("ovn-controller", 0.5, f"{node.name}-ovn-controller", partial(ovn.start_node, known)),
                 ("kubelet", 0.3, f"{node.name}-kubelet", partial(nodes.start_kubelet, node)),
             ]
         self._starts = {process: start for _, _, process, start in victims}

@@ -26,7 +26,7 @@ from tests.churn.disturbances import Disturbances, leftovers
 from tests.churn.run import Life, Log, Report, say, settle
 
 PATIENCE = 300.0
-PAUSE = 2.0
+PAUSE = 1.0
 
 
 def run(seed: int, seconds: float, logs: Path) -> Report:
