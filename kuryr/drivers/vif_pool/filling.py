@@ -235,7 +235,7 @@ class Filler:
         for key in room.pool.all_keys():
             members, surplus = room.pool.ready_of(key), limits.batch
             if key in wanted:
-                surplus = room.planner.surplus(len(members), room.target(key, now, expected), limits)
+                surplus = room.planner.surplus(len(members), room.target(key, now, expected), limits, now)
             elif not room.has(key.node):
                 surplus = len(members)
             # The longest idle first, but those that are wired last.

@@ -83,15 +83,13 @@ class Making:
             self._take_in(call.keys, future)
 
     def _next(self, now: float) -> list[PoolKey]:
-        """What the next call is to make; nothing where no more calls may be in flight."""
+        """What the next call is to make; nothing where no more calls may be in flight, or a burst goes before."""
         room = self._room
         limit = self._context.cloud.limiter.limit("create port")
         with room.lock:
             # One call is always left to pods, so that the next one's turn is at once.
             most = limit - 1 - room.cold if room.cold else max(1, limit - 1)
-            if room.planner.bursting(now):
-                most = min(most, 1)
-            if self._in_flight >= most:
+            if self._in_flight >= most or room.planner.bursting(now):
                 return []
             first = room.planner.next(now, room.pool.size)
             keys = [first] if first is not None else []

@@ -24,8 +24,7 @@ LONGEST_PAUSE = 300.0
 """Seconds that nothing is made after a failure; doubled by each further one."""
 
 EASE = 10.0
-"""Seconds from a burst's first VIF for which pools are filled by one call at a time: Neutron and the nodes are busy with the
-pods that have theirs."""
+"""Seconds from a burst's first VIF for which pools are neither filled nor shrunk: Neutron and the nodes are busy with the burst."""
 
 CALM = 5.0
 """Seconds without a VIF being wanted after which the next one begins a burst."""
@@ -178,9 +177,11 @@ class Planner:
 
     # Too many
 
-    def surplus(self, size: int, target: int, limits: Limits) -> int:
-        """How many of a pool of ``size`` are too many; a batch above the target is none yet."""
+    def surplus(self, size: int, target: int, limits: Limits, now: float) -> int:
+        """How many of a pool of ``size`` are too many; a batch above the target is none yet, nor anything in a burst."""
         most = target + limits.batch if target else 0
+        if target and self.bursting(now):
+            most = size
         if limits.maximum:
             most = min(most, limits.maximum)
         return max(0, size - most)
@@ -208,8 +209,11 @@ class Planner:
         return pause if pause is not None and now < pause.until else None
 
     def next_end(self, now: float) -> float | None:
-        """When the next pause ends."""
-        return min((pause.until for pause in self._pauses.values() if pause.until > now), default=None)
+        """When the next pause, or the burst that goes before filling, ends."""
+        moments = [pause.until for pause in self._pauses.values() if pause.until > now]
+        if self.bursting(now):
+            moments.append(self._burst_began + EASE)
+        return min(moments, default=None)
 
     def trouble(self, keys: Iterable[PoolKey]) -> KuryrError | None:
         """Why VIFs of these keys could not be made when it was last tried."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kuryr.drivers.vif_pool import planning
 from kuryr.objects.kuryrport import KuryrPort
 from tests.functional.controller.conftest import cloud, installed_fakes, world
 from tests.functional.controller.harness import NODE, Running, World
@@ -70,7 +71,9 @@ class Pools:
 
 
 @pytest.fixture
-def pools(world: World) -> Pools:
+def pools(world: World, monkeypatch: pytest.MonkeyPatch) -> Pools:
+    # Each test is a burst of its own.
+    monkeypatch.setattr(planning, "EASE", 0.5)
     world.create_node(NODE)
     return Pools(world)
 

@@ -91,8 +91,8 @@ def test_targets_hold(sizes: int, takes: int, minimum: int, maximum: int, batch:
         assert not maximum or sizes + made <= maximum
         assert made <= max(batch, target - sizes)
     # What is made is never too much at once.
-    assert planner.surplus(sizes + made, target, limits) == 0 or sizes >= target
-    left = sizes - planner.surplus(sizes, target, limits)
+    assert planner.surplus(sizes + made, target, limits, EASE) == 0 or sizes >= target
+    left = sizes - planner.surplus(sizes, target, limits, EASE)
     assert left >= min(sizes, target)
     assert not maximum or left <= maximum
 
@@ -167,3 +167,13 @@ def test_a_burst_begins_after_a_calm_and_ends_by_itself() -> None:
     assert not planner.bursting(99 + CALM)
     planner.note(KEY, 100 + 2 * CALM)
     assert planner.bursting(100 + 2 * CALM)
+
+
+def test_nothing_is_removed_in_a_burst_but_what_nobody_wants_or_may_have() -> None:
+    planner = Planner()
+    planner.note(KEY, 0)
+    assert planner.surplus(100, 5, LIMITS, 0) == 0
+    assert planner.surplus(100, 0, LIMITS, 0) == 100
+    assert planner.surplus(100, 5, Limits(5, 20, 10), 0) == 80
+    assert planner.next_end(0) == EASE
+    assert planner.surplus(100, 5, LIMITS, EASE) == 85
