@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -14,6 +16,7 @@ class Activity:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._running = 0
+        self._ended = -math.inf
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -25,10 +28,27 @@ class Activity:
         finally:
             with self._condition:
                 self._running -= 1
+                self._ended = time.monotonic()
                 if not self._running:
                     self._condition.notify_all()
 
-    def wait_idle(self, seconds: float) -> bool:
-        """Wait until nothing is under way, or so long; whether nothing is."""
+    def wake(self) -> None:
+        """Make all who wait look whether they are cancelled."""
         with self._condition:
-            return self._condition.wait_for(lambda: not self._running, seconds)
+            self._condition.notify_all()
+
+    def wait_quiet(self, calm: float, most: float, cancelled: Callable[[], bool]) -> bool:
+        """Wait until nothing has been under way for ``calm`` seconds, but no longer than ``most``; whether that is so.
+
+        :param cancelled: looked at after :meth:`wake`.
+        """
+        end = time.monotonic() + most
+        with self._condition:
+            while (now := time.monotonic()) < end and not cancelled():
+                if self._running:
+                    self._condition.wait(end - now)
+                elif now >= self._ended + calm:
+                    return True
+                else:
+                    self._condition.wait(min(end, self._ended + calm) - now)
+            return False

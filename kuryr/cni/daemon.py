@@ -87,7 +87,8 @@ class Daemon:
             if conf.kubernetes.use_events
             else None
         )
-        self._reporter = Reporter(self._client, self._events, self._informer.store.get)
+        activity = Activity()
+        self._reporter = Reporter(self._client, self._events, self._informer.store.get, activity)
         self._switch = Switch(conf.os_vif_ovs.ovsdb_connection)
         self._metrics.attachments.set_function(lambda: len(attachments.all_of(self._switch.state)))
         self._metrics.parked.set_function(lambda: len(parked.all_of(self._switch.state)))
@@ -98,7 +99,7 @@ class Daemon:
             vhostuser_mount_point=conf.vhostuser.mount_point,
             ovs_vhu_path=conf.vhostuser.ovs_vhu_path,
         )
-        drivers, ports, activity = loading.load(node), KeyedLocks(), Activity()
+        drivers, ports = loading.load(node), KeyedLocks()
         self._plugin = Plugin(
             node,
             drivers,

@@ -36,8 +36,11 @@ BATCH = 8
 COALESCE = 0.1
 """Seconds for which changes are gathered."""
 
-YIELD = 0.5
-"""Seconds for which a batch waits at most while requests are under way."""
+CALM = 0.5
+"""Seconds without a request after which what can wait is done."""
+
+YIELD = 10.0
+"""Seconds for which a batch waits at most while requests come: a burst of pods needs the processors itself."""
 
 WIRE_TIMEOUT = 1.0
 """Seconds for which a batch is waited for, so that it is reported in one write."""
@@ -173,6 +176,7 @@ class Parking:
         """End; what waits goes on waiting."""
         self._stopped.set()
         self._switch.wake()
+        self._activity.wake()
         if self._thread.ident is not None:
             self._thread.join(5.0)
 
@@ -192,7 +196,7 @@ class Parking:
             self._switch.wait_for(self._due, time.monotonic() + pause, self._stopped.is_set)
             if self._stopped.wait(COALESCE):
                 return
-            self._activity.wait_idle(YIELD)
+            self._activity.wait_quiet(CALM, YIELD, self._stopped.is_set)
             self._changed.clear()
             try:
                 pause = self.reconcile()

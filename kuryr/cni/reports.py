@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from kuryr.cni.activity import Activity
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.kuryrports import belongs, reported_up
 from kuryr.cni.protocol import CniError
@@ -29,6 +30,9 @@ from kuryr.objects.resources import KURYRPORTS
 LOG = logging.getLogger(__name__)
 
 RETRY_AFTER = 5.0
+
+CALM, YIELD = 0.1, 3.0
+"""Seconds without a request after which what is up is told, and for which that waits at most: no pod waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,19 @@ class Reporter:
     """Writes the conditions of attached pods and the Events of those that could not be.
 
     :param latest: the latest known KuryrPort of a key.
+    :param activity: what is done for requests goes first.
     """
 
     def __init__(
-        self, client: Client, events: EventRecorder | None, latest: Callable[[Key], KuryrPort | None]
+        self,
+        client: Client,
+        events: EventRecorder | None,
+        latest: Callable[[Key], KuryrPort | None],
+        activity: Activity,
     ) -> None:
         self._client = client
+        self._activity = activity
+        self._stopping = False
         self._events = events
         self._latest = latest
         self._queue: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
@@ -101,6 +112,8 @@ class Reporter:
 
     def stop(self) -> None:
         """Write what is waiting, then end."""
+        self._stopping = True
+        self._activity.wake()
         self._queue.put(None)
         self._thread.join(5.0)
 
@@ -161,9 +174,16 @@ class Reporter:
                 for entry in due:
                     self._write(entry)
                 continue
-            if report is None:
+            self._activity.wait_quiet(CALM, YIELD, lambda: self._stopping)
+            # All that came meanwhile waited with it.
+            while report is not None:
+                self._write(report)
+                try:
+                    report = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            else:
                 return
-            self._write(report)
 
     def _until_next(self) -> float | None:
         if not self._later:

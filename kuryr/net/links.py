@@ -254,6 +254,15 @@ def names() -> frozenset[str]:
     return frozenset(name for _, name in socket.if_nameindex())
 
 
+def exists(name: str) -> bool:
+    """Whether this thread's namespace has an interface of that name; unlike :func:`names`, without waiting for the kernel's lock."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def index_of(name: str) -> int:
     """Index of an interface in this thread's namespace.
 

@@ -51,7 +51,7 @@ def take(inner: str, attachment: Attachment, mtu: int) -> None:
 
 def put_back(host: str, inner: str, attachment: Attachment, mtu: int) -> bool:
     """Move the sandbox's interface here, as :func:`park` made it; False where it is not the other end of ``host``."""
-    if inner not in links.names():
+    if not links.exists(inner):
         index = links.index_of(host)
         with netns.own() as here, netns.entered(attachment.netns), links.links() as link:
             # Whoever is root in the pod may have put something else in its place.

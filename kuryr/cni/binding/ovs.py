@@ -219,5 +219,5 @@ def _serves(port: SwitchPort, waiting: Parked) -> bool:
     return (
         waiting.layout().items() <= port.external_ids.items()
         and not port.error
-        and waiting.inner in links.names()
+        and links.exists(waiting.inner)
     )

@@ -193,9 +193,19 @@ def test_only_locks_that_are_free_are_taken() -> None:
     assert locks._locks == {}
 
 
+def _never() -> bool:
+    return False
+
+
+def _at_once() -> bool:
+    return True
+
+
 def test_work_that_can_wait_does() -> None:
     activity = Activity()
-    assert activity.wait_idle(0)
+    assert activity.wait_quiet(0, 60, _never)
     with activity.working(), activity.working():
-        assert not activity.wait_idle(0)
-    assert activity.wait_idle(0)
+        assert not activity.wait_quiet(0, 0.01, _never)
+    assert not activity.wait_quiet(60, 0.01, _never)
+    assert not activity.wait_quiet(60, 60, _at_once)
+    assert activity.wait_quiet(0.01, 60, _never)
