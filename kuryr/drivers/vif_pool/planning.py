@@ -26,6 +26,14 @@ LONGEST_PAUSE = 300.0
 EASE = 10.0
 """Seconds from a burst's first VIF for which pools are neither filled nor shrunk: Neutron and the nodes are busy with the burst."""
 
+LONGEST_EASE = 30.0
+"""The same at most, where VIFs are wanted densely; then it is :data:`EASE` from the last of these."""
+
+DENSE = 10
+"""VIFs within :data:`DENSE_TIME` seconds."""
+
+DENSE_TIME = 2.0
+
 CALM = 5.0
 """Seconds without a VIF being wanted after which the next one begins a burst."""
 
@@ -85,15 +93,20 @@ class Planner:
         self._making: Counter[PoolKey] = Counter()
         self._pauses: dict[Scope, Pause] = {}
         self._emptied: set[PoolKey] = set()
-        self._burst_began = self._last_wanted = -math.inf
+        self._burst_began = self._last_wanted = self._eased_until = -math.inf
+        self._lately: deque[float] = deque(maxlen=DENSE)
 
     # Demand
 
     def note(self, key: PoolKey, now: float) -> None:
         """A VIF of the key was wanted."""
         if now > self._last_wanted + CALM:
-            self._burst_began = now
+            self._burst_began, self._eased_until = now, now + EASE
+            self._lately.clear()
         self._last_wanted = now
+        self._lately.append(now)
+        if len(self._lately) == DENSE and now - self._lately[0] <= DENSE_TIME:
+            self._eased_until = max(self._eased_until, min(now + EASE, self._burst_began + LONGEST_EASE))
         self._emptied.discard(key)
         self._demands.setdefault(key, Demand()).note(now)
 
@@ -173,7 +186,7 @@ class Planner:
 
     def bursting(self, now: float) -> bool:
         """Whether a burst has just begun: what has a VIF goes before what may come."""
-        return now < self._burst_began + EASE
+        return now < self._eased_until
 
     # Too many
 
@@ -212,7 +225,7 @@ class Planner:
         """When the next pause, or the burst that goes before filling, ends."""
         moments = [pause.until for pause in self._pauses.values() if pause.until > now]
         if self.bursting(now):
-            moments.append(self._burst_began + EASE)
+            moments.append(self._eased_until)
         return min(moments, default=None)
 
     def trouble(self, keys: Iterable[PoolKey]) -> KuryrError | None:

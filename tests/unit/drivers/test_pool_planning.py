@@ -8,9 +8,12 @@ from kuryr.drivers.types import Shape
 from kuryr.drivers.vif_pool.planning import (
     BURST,
     CALM,
+    DENSE,
+    DENSE_TIME,
     EASE,
     FIRST_PAUSE,
     HALF_LIFE,
+    LONGEST_EASE,
     LONGEST_PAUSE,
     Limits,
     Planner,
@@ -167,6 +170,19 @@ def test_a_burst_begins_after_a_calm_and_ends_by_itself() -> None:
     assert not planner.bursting(99 + CALM)
     planner.note(KEY, 100 + 2 * CALM)
     assert planner.bursting(100 + 2 * CALM)
+
+
+def test_a_dense_burst_is_eased_to_its_end_but_not_for_ever() -> None:
+    planner, step = Planner(), DENSE_TIME / DENSE
+    for number in range(5 * DENSE):
+        planner.note(KEY, number * step)
+    last = (5 * DENSE - 1) * step
+    assert planner.bursting(last + EASE - 0.1)
+    assert not planner.bursting(last + EASE)
+    assert planner.next_end(last) == last + EASE
+    for number in range(5 * DENSE, 50 * DENSE):
+        planner.note(KEY, number * step)
+        assert planner.bursting(number * step) == (number * step < LONGEST_EASE)
 
 
 def test_nothing_is_removed_in_a_burst_but_what_nobody_wants_or_may_have() -> None:
