@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much room there is: the project's quota and the free addresses of the pods' subnets, known before they run out.
 
-Addresses are counted from the audit's listing. The quota is read, by one call, at start and before an audit if ports were
-made since it was last read: an idle cluster asks nothing.
+Addresses are counted from the audit's listing. The quota is read, by one call, at start, and after an audit's listing that
+shows a good part of what was free gone (or come back), or once an hour if ports were made; between two readings the
+listing tells what of it this cluster has used. An idle cluster asks nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ipaddress
 import logging
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import wait
@@ -39,6 +41,12 @@ RESOURCES: Final[Mapping[str, str]] = {
 """Neutron's names of quotas, and the metric's."""
 
 MADE: Final = frozenset({"create port", "create ports"})
+
+GOOD_PART = 0.1
+"""Of what was free when the quota was read."""
+
+LONGEST = 3600.0
+"""Seconds between two readings while ports are made: others may use the project too."""
 
 QUOTA_LOW, ADDRESSES_LOW, ENOUGH = "QuotaLow", "AddressesLow", "CapacityRestored"
 """Reasons of the Events."""
@@ -90,6 +98,34 @@ def crossings(
     return now, told
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """The quota of ports as Neutron told it, at a time (monotonic seconds), when the cluster had ``ours`` ports.
+
+    :ivar made: calls that made ports until then.
+    """
+
+    quota: Quota
+    ours: int
+    made: int
+    at: float
+
+    def estimate(self, ours: int) -> Quota:
+        """What it is when the cluster has that many."""
+        if self.quota.used is None:
+            return self.quota
+        return msgspec.structs.replace(self.quota, used=max(0, self.quota.used + ours - self.ours))
+
+    def stale(self, ours: int, made: int, now: float, percent: int) -> bool:
+        """Whether it has to be read again; below twice ``percent`` free every change matters."""
+        changed = abs(ours - self.ours)
+        free = self.quota.free
+        if free is not None and changed:
+            close = Room("", "", self.estimate(ours).free or 0, self.quota.limit).low(percent, before=True)
+            if close or changed >= free * GOOD_PART:
+                return True
+        return made != self.made and now - self.at >= LONGEST
+
+
 class Capacity:
     """Reads quota and addresses, shows them as metrics, and tells the operator when they get low."""
 
@@ -112,7 +148,7 @@ class Capacity:
         self._metrics = metrics
         self._tell = tell
         self._lock = threading.Lock()
-        self._made = -1
+        self._reading: Reading | None = None
         self._details = True
         self._first = True
         self._low: dict[str, Room] = {}
@@ -121,17 +157,13 @@ class Capacity:
         """This process took the shard over: all is read anew, from the listing of the take-over."""
         with self._lock:
             self._low = {}
-        self._made, self._first = -1, True
+        self._reading, self._first = None, True
 
     def before_audit(self) -> None:
-        """Read the quota where it may have changed; the first time count addresses too. Blocks.
+        """The first time, count by the listing of the take-over. Blocks.
 
         :raises CloudError: where Neutron does not tell.
         """
-        made = sum(map(self._metrics.successes, MADE))
-        if made != self._made:
-            self._read_quota()
-            self._made = made
         if self._first:
             self._first = False
             try:
@@ -141,10 +173,11 @@ class Capacity:
             self.count(self._inventory.listed())
 
     def count(self, snapshot: Snapshot) -> None:
-        """Count the addresses that are taken, by a listing.
+        """Count what is taken of the quota and of the subnets, by a listing. Blocks.
 
-        :raises CloudError: where a subnet cannot be read.
+        :raises CloudError: where a subnet or the quota cannot be read.
         """
+        self._count_ports(len(snapshot.ports))
         used, rooms = taken(snapshot), []
         for subnet_id in sorted(set(self._drivers.pod_subnets.subnet_ids())):
             try:
@@ -157,22 +190,31 @@ class Capacity:
             rooms.append(Room(f"subnet {subnet.name or subnet_id}", ADDRESSES_LOW, free, total))
         self._compare(rooms, ADDRESSES_LOW)
 
-    def _read_quota(self) -> None:
-        project = self._cloud.project(self._conf.neutron_defaults.project or None)
-        try:
-            found = quotas(project, details=self._details)
-        except (CloudNotFound, CloudBadRequest):
-            if not self._details:
-                raise
-            # An older Neutron tells limits only.
-            self._details = False
-            found = quotas(project, details=False)
+    def _count_ports(self, ours: int) -> None:
+        made, now = sum(map(self._metrics.successes, MADE)), time.monotonic()
+        known, percent = self._reading, self._conf.cloud_limits.capacity_warning
+        if known is None or known.stale(ours, made, now, percent):
+            found = self._read_quota()
+            self._reading = Reading(found.get("port", Quota(-1)), ours, made, now)
+        else:
+            found = {"port": known.estimate(ours)}
         for name, metric in RESOURCES.items():
             if name in found:
                 quota = found[name]
                 free = math.inf if quota.limit < 0 else quota.free
                 self._metrics.quota_free.labels(metric).set(math.nan if free is None else free)
         self._compare(self._rooms(found), QUOTA_LOW)
+
+    def _read_quota(self) -> dict[str, Quota]:
+        project = self._cloud.project(self._conf.neutron_defaults.project or None)
+        try:
+            return quotas(project, details=self._details)
+        except (CloudNotFound, CloudBadRequest):
+            if not self._details:
+                raise
+            # An older Neutron tells limits only.
+            self._details = False
+            return quotas(project, details=False)
 
     @staticmethod
     def _rooms(found: Mapping[str, Quota]) -> list[Room]:

@@ -85,7 +85,7 @@ class Metrics:
         self.quota_free = gauge(
             "kuryr_quota_free_count",
             "How many more of a resource (ports, subnets, networks, security_groups, security_group_rules) the "
-            "project's quota allows, when it was last read; +Inf without a limit.",
+            "project's quota allows: ports as of the last audit, others as last read; +Inf without a limit.",
             ["resource"],
         )
         self.subnet_free = gauge(

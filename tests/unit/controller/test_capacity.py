@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from kuryr.cloud.capabilities import Quota
 from kuryr.cloud.identity import Identity
 from kuryr.cloud.networks import AllocationPool, NetworkInfo, SubnetInfo
 from kuryr.cloud.ports import FixedIP, Port
-from kuryr.controller.capacity import Room, addresses, crossings, taken
+from kuryr.controller.capacity import LONGEST, Reading, Room, addresses, crossings, taken
 from kuryr.drivers.inventory import Snapshot
 
 
@@ -49,3 +50,30 @@ def test_a_crossing_is_told_once() -> None:
 
 def test_nothing_is_told_where_it_is_switched_off() -> None:
     assert crossings([room(0)], {}, 0) == ({}, [])
+
+
+def reading(limit: int = 500, used: int | None = 100) -> Reading:
+    return Reading(Quota(limit, used), ours=80, made=1000, at=0.0)
+
+
+def test_the_quota_is_not_read_again_for_a_few_ports() -> None:
+    assert not reading().stale(ours=80, made=1000, now=LONGEST * 10, percent=10)
+    assert not reading().stale(ours=100, made=1020, now=LONGEST - 1, percent=10)
+    assert reading().estimate(100).free == 380
+
+
+def test_the_quota_is_read_again_for_many_ports_or_after_long() -> None:
+    assert reading().stale(ours=120, made=1040, now=1, percent=10)
+    assert reading().stale(ours=40, made=1000, now=1, percent=10)
+    assert reading().stale(ours=80, made=1001, now=LONGEST, percent=10)
+
+
+def test_the_quota_is_read_at_each_change_where_it_is_nearly_used_up() -> None:
+    assert reading(used=410).stale(ours=81, made=1001, now=1, percent=10)
+    assert not reading(used=410).stale(ours=80, made=1001, now=1, percent=10)
+
+
+def test_a_quota_without_limit_or_use_is_read_again_after_long_only() -> None:
+    for unknown in (reading(limit=-1), reading(used=None)):
+        assert not unknown.stale(ours=400, made=2000, now=1, percent=10)
+        assert unknown.stale(ours=80, made=1001, now=LONGEST, percent=10)
