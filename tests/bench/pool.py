@@ -32,6 +32,11 @@ _SOCKET = str(paths.RUN / "kuryr-pools.sock")
 _WARM_TIMEOUT = 300.0
 _ONE_AT_A_TIME = 10
 """Ports of each node while one pod at a time is made."""
+_CALM = 25.0
+"""Seconds: more than the default of [vif_pool] ports_pool_update_frequency."""
+_FEW = 4
+"""Ports that all pools together may lose in that time."""
+
 _OPTIONS = {
     # Ports that an earlier run left rest as long as an audit's grace before they are used, or deleted.
     "kubernetes": {"vif_pool_driver": "neutron", "enable_manager": "true", "audit_grace": "10"},
@@ -79,8 +84,10 @@ def _burst(bench: Bench, space: Namespace) -> list[Figure]:
     own: list[float] = []
     host: list[float] = []
     for round_ in range(2):
-        host.append(space.burst(f"host-{round_}", size, host_network=True).last)
         _warm(size // len(NODES), bench.say)
+        _settle()
+        host.append(space.burst(f"host-{round_}", size, host_network=True).last)
+        _settle()
         own.append(space.burst(f"own-{round_}", size).last)
         bench.say(f"{size} pods: {own[-1]:.2f} s, hostNetwork {host[-1]:.2f} s")
     return [
@@ -113,6 +120,28 @@ def _warm(number: int, say: Callable[[str], None]) -> None:
 
     _until(wired, f"{number} wired ports on each node")
     say(f"{number} ports are wired on each node")
+
+
+def _settle() -> None:
+    """Wait until ports of the pools are neither made, nor rest, nor are deleted in numbers, for as long as _CALM.
+
+    What one burst left to be made and removed would slow the next one down. A pool that is forgotten little by little
+    loses one now and then; that disturbs nobody.
+    """
+    before, since = _total(), time.monotonic()
+
+    def calm() -> bool:
+        nonlocal before, since
+        busy = any(pool["making"] or pool["resting"] for pool in _all())
+        if busy or before - (now := _total()) > _FEW or now > before:
+            before, since = _total(), time.monotonic()
+        return time.monotonic() - since > _CALM
+
+    _until(calm, "pools at rest")
+
+
+def _total() -> int:
+    return sum(pool["ready"] + pool["in_use"] for pool in _all())
 
 
 def _list() -> list[dict[str, Any]]:
