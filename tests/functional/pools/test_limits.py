@@ -48,7 +48,7 @@ def test_a_full_subnet_is_told_and_left_alone(pools: Pools) -> None:
     with pools.world.controller(options) as running:
         running.wait_holding()
         wait_until(lambda: trouble(pools) == "SubnetFull", "the pool says that the subnet is full")
-        assert len(pools.ready()) == 3
+        pools.wait_ready(3, at_most=3)
         wait_until(
             lambda: (
                 "SubnetFull" in {e.reason for e in pools.world.events(f"kuryr-pool.{NODE}", "kube-system")}
@@ -86,7 +86,7 @@ def test_quota(pools: Pools) -> None:
     with pools.controller() as running:
         running.wait_holding()
         wait_until(lambda: trouble(pools) == "QuotaExceeded", "the pool says that the quota is used up")
-        assert len(pools.ready()) == 2
+        pools.wait_ready(2, at_most=2)
         world.cloud.set_quota(world.cloud.project_id, port=100)
         pools.wait_ready(3)
         wait_until(lambda: trouble(pools) == "Ready", "the trouble is over")
