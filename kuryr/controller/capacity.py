@@ -27,7 +27,7 @@ from kuryr.cloud.session import Cloud
 from kuryr.controller.metrics import Metrics
 from kuryr.drivers.inventory import PortInventory, Snapshot
 from kuryr.drivers.loading import Drivers
-from kuryr.errors import CloudBadRequest, CloudNotFound, WaitFor
+from kuryr.errors import CloudBadRequest, CloudError, CloudNotFound, WaitFor
 
 LOG = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Capacity:
     def count(self, snapshot: Snapshot) -> None:
         """Count what is taken of the quota and of the subnets, by a listing. Blocks.
 
-        :raises CloudError: where a subnet or the quota cannot be read.
+        :raises CloudError: where a subnet cannot be read.
         """
         self._count_ports(len(snapshot.ports))
         used, rooms = taken(snapshot), []
@@ -194,7 +194,12 @@ class Capacity:
         made, now = sum(map(self._metrics.successes, MADE)), time.monotonic()
         known, percent = self._reading, self._conf.cloud_limits.capacity_warning
         if known is None or known.stale(ours, made, now, percent):
-            found = self._read_quota()
+            try:
+                found = self._read_quota()
+            except CloudError as error:
+                # The audit that this is part of does not need it; the next one asks again.
+                LOG.warning("The quota could not be read: %s", error)
+                return
             self._reading = Reading(found.get("port", Quota(-1)), ours, made, now)
         else:
             found = {"port": known.estimate(ours)}

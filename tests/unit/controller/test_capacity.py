@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from kuryr.cloud.capabilities import Quota
 from kuryr.cloud.identity import Identity
 from kuryr.cloud.networks import AllocationPool, NetworkInfo, SubnetInfo
 from kuryr.cloud.ports import FixedIP, Port
-from kuryr.controller.capacity import LONGEST, Reading, Room, addresses, crossings, taken
+from kuryr.controller.capacity import LONGEST, Capacity, Reading, Room, addresses, crossings, taken
 from kuryr.drivers.inventory import Snapshot
+from kuryr.errors import CloudUnavailable
 
 
 def room(free: int, total: int = 100) -> Room:
@@ -77,3 +83,20 @@ def test_a_quota_without_limit_or_use_is_read_again_after_long_only() -> None:
     for unknown in (reading(limit=-1), reading(used=None)):
         assert not unknown.stale(ours=400, made=2000, now=1, percent=10)
         assert unknown.stale(ours=80, made=1001, now=LONGEST, percent=10)
+
+
+def test_an_audit_goes_on_where_the_quota_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def project(self, project: str | None) -> None:
+            raise CloudUnavailable("no answer")
+
+    conf: Any = SimpleNamespace(
+        cloud_limits=SimpleNamespace(capacity_warning=10), neutron_defaults=SimpleNamespace(project="")
+    )
+    drivers: Any = SimpleNamespace(pod_subnets=SimpleNamespace(subnet_ids=list))
+    metrics: Any = SimpleNamespace(successes=lambda operation: 0)
+    nothing: Any = None
+    broken: Any = Broken()
+    capacity = Capacity(conf, broken, drivers, nothing, nothing, metrics, nothing)
+    capacity.count(Snapshot(0.0, {}))
+    assert "The quota could not be read: no answer" in caplog.text
