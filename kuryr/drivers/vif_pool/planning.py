@@ -100,7 +100,8 @@ class Planner:
 
     def note(self, key: PoolKey, now: float) -> None:
         """A VIF of the key was wanted."""
-        if now > self._last_wanted + CALM:
+        # Pods that come every few seconds are one burst, after which pools have their turn.
+        if now > max(self._last_wanted + CALM, self._eased_until + EASE):
             self._burst_began, self._eased_until = now, now + EASE
             self._lately.clear()
         self._last_wanted = now

@@ -193,3 +193,12 @@ def test_nothing_is_removed_in_a_burst_but_what_nobody_wants_or_may_have() -> No
     assert planner.surplus(100, 5, Limits(5, 20, 10), 0) == 80
     assert planner.next_end(0) == EASE
     assert planner.surplus(100, 5, LIMITS, EASE) == 85
+
+
+def test_pods_now_and_then_do_not_keep_pools_from_being_filled() -> None:
+    planner, step = Planner(), CALM + 1
+    eased = 0
+    for number in range(100):
+        planner.note(KEY, number * step)
+        eased += planner.bursting(number * step)
+    assert 0 < eased <= 50
