@@ -8,22 +8,27 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
-from kuryr.net.errors import AlreadyThere, NetworkError
+from kuryr.net import rtnetlink
+from kuryr.net.errors import NetworkError
+from kuryr.net.rtnetlink import Attributes, Request, Rtnetlink
 
 GROUP = 0x4B75
 """Group of the links that are made here: it is theirs from the message on that makes them."""
 
+_IFF_UP = 1
 _IFA_F_NODAD = 0x02
 _RTNH_F_ONLINK = 4
 _RT_TABLE_MAIN = 254
+_RTPROT_STATIC = 4
+_RTN_UNICAST = 1
+_RT_SCOPE_LINK = 253
 _SYSCTL = "/proc/sys/net/ipv6/conf/{}/{}"
 
 
@@ -52,44 +57,89 @@ class LinkState:
 
 
 class Links:
-    """A netlink socket of the namespace in which it was opened; for one thread. Use :func:`links`."""
+    """Netlink of the namespace in which it was opened; for one thread. Use :func:`links`."""
 
-    def __init__(self, netlink: Any) -> None:
-        self._netlink = netlink
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._requests = Rtnetlink()
+        stack.callback(self._requests.close)
+        self._queries: Any = None
+        self._gathered: list[Request] | None = None
+        # Of the interfaces that the block of together() is about: it neither makes nor renames any.
+        self._indices: dict[str, int] = {}
+
+    @property
+    def _dumps(self) -> Any:
+        """For what is listed; opened when it is first needed."""
+        if self._queries is None:
+            self._queries = self._stack.enter_context(IPRoute())
+        return self._queries
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Carry the changes of the block to interfaces that exist out at its end, all at once.
+
+        One that is refused does not keep the others from being made.
+
+        :raises NetworkError: for the first that was refused.
+        """
+        gathered: list[Request] = []
+        self._gathered = gathered
+        try:
+            yield
+        finally:
+            self._gathered = None
+            self._indices.clear()
+        self._requests.carry_out(gathered)
+
+    def _index(self, name: str) -> int:
+        if self._gathered is None:
+            return index_of(name)
+        if name not in self._indices:
+            self._indices[name] = index_of(name)
+        return self._indices[name]
+
+    def _change(self, request: Request) -> None:
+        if self._gathered is not None:
+            self._gathered.append(request)
+        else:
+            self._requests.carry_out([request])
 
     def add_veth(self, name: str, peer: str, peer_namespace: int, *, mac: str, mtu: int) -> None:
         """A pair: ``name`` here, ``peer`` (with the MAC) in the namespace of the file descriptor.
 
         :raises AlreadyThere: where either name is taken.
         """
-        other: dict[str, Any] = {
-            "ifname": peer,
-            "net_ns_fd": peer_namespace,
-            "address": mac,
-            "group": GROUP,
-        }
-        arguments: dict[str, Any] = {"ifname": name, "kind": "veth", "group": GROUP}
-        if mtu:
-            other["mtu"] = arguments["mtu"] = mtu
-        with _explained(f"veth pair {name} and {peer}"):
-            self._netlink.link("add", peer=other, **arguments)
+        size: Attributes = [("IFLA_MTU", mtu)] if mtu else []
+        other = [
+            ("IFLA_IFNAME", peer),
+            ("IFLA_NET_NS_FD", peer_namespace),
+            ("IFLA_ADDRESS", mac),
+            ("IFLA_GROUP", GROUP),
+            *size,
+        ]
+        self._add(
+            f"veth pair {name} and {peer}",
+            [("IFLA_IFNAME", name), ("IFLA_GROUP", GROUP), *size],
+            "veth",
+            [("VETH_INFO_PEER", {"attrs": other})],
+        )
 
     def add_vlan(self, name: str, parent: str, vlan_id: int, namespace: int, *, mac: str, mtu: int) -> None:
         """A VLAN sub-interface of ``parent``, made in the namespace of the file descriptor."""
-        with _explained(f"VLAN {vlan_id} of {parent}"):
-            self._add_in(name, parent, namespace, mtu, kind="vlan", vlan_id=vlan_id, address=mac)
+        attributes = _child(name, parent, namespace, mac, mtu)
+        self._add(f"VLAN {vlan_id} of {parent}", attributes, "vlan", [("IFLA_VLAN_ID", vlan_id)])
 
     def add_macvlan(self, name: str, parent: str, namespace: int, *, mac: str, mtu: int) -> None:
         """A macvlan interface (mode bridge) of ``parent``, made in the namespace of the file descriptor."""
-        with _explained(f"macvlan interface of {parent}"):
-            self._add_in(name, parent, namespace, mtu, kind="macvlan", macvlan_mode="bridge", address=mac)
+        attributes = _child(name, parent, namespace, mac, mtu)
+        data = [("IFLA_MACVLAN_MODE", "bridge")]
+        self._add(f"macvlan interface of {parent}", attributes, "macvlan", data)
 
-    def _add_in(self, name: str, parent: str, namespace: int, mtu: int, **arguments: Any) -> None:
-        if mtu:
-            arguments["mtu"] = mtu
-        self._netlink.link(
-            "add", ifname=name, link=index_of(parent), net_ns_fd=namespace, group=GROUP, **arguments
-        )
+    def _add(self, what: str, attributes: Attributes, kind: str, data: Attributes) -> None:
+        info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": list(data)})]}
+        whole = [*attributes, ("IFLA_LINKINFO", info)]
+        self._change(Request(what, rtnetlink.NEW_LINK, attributes=whole, flags=rtnetlink.CREATE))
 
     def move(
         self, name: str, new_name: str, namespace: int, *, mac: str = "", mtu: int = 0, alias: str = ""
@@ -100,41 +150,46 @@ class Links:
 
         :raises AlreadyThere: where the name is taken there.
         """
-        arguments: dict[str, Any] = {"net_ns_fd": namespace, "ifname": new_name, "ifalias": alias}
+        attributes: list[tuple[str, Any]] = [
+            ("IFLA_NET_NS_FD", namespace),
+            ("IFLA_IFNAME", new_name),
+            ("IFLA_IFALIAS", alias),
+        ]
         if mac:
-            arguments["address"] = mac
+            attributes.append(("IFLA_ADDRESS", mac))
         if mtu:
-            arguments["mtu"] = mtu
-        with _explained(f"interface {name}, to be moved as {new_name}"):
-            self._netlink.link("set", index=index_of(name), **arguments)
+            attributes.append(("IFLA_MTU", mtu))
+        self._set(name, f"interface {name}, to be moved as {new_name}", attributes)
 
     def drop_program(self, name: str) -> None:
         """Take the XDP program off an interface; fine where there is none."""
-        with _explained(f"{name}: XDP program"):
-            self._netlink.link("set", index=index_of(name), xdp={"attrs": [("IFLA_XDP_FD", -1)]})
+        self._set(name, f"{name}: XDP program", [("IFLA_XDP", {"attrs": [("IFLA_XDP_FD", -1)]})])
 
     def peer(self, name: str) -> int:
         """Index of the other end of a veth pair, in the namespace where that is; 0 for other kinds.
 
         :raises NetworkError: where there is no interface of that name.
         """
-        message = next(iter(self._netlink.get_links(index_of(name))))
+        message = self._requests.link(index_of(name))
         info = message.get("linkinfo")
         return int(message.get("link") or 0) if info is not None and info.get("kind") == "veth" else 0
 
-    def set_up(self, name: str, *, mtu: int = 0, mac: str = "", master: str = "", alias: str = "") -> None:
+    def set_up(self, name: str, *, master: str = "", mtu: int = 0, alias: str = "") -> None:
         """Bring an interface up, with what else is given; an alias is a note that stays with the interface."""
-        arguments: dict[str, Any] = {"state": "up"}
+        attributes: list[tuple[str, Any]] = []
         if mtu:
-            arguments["mtu"] = mtu
-        if mac:
-            arguments["address"] = mac
+            attributes.append(("IFLA_MTU", mtu))
         if master:
-            arguments["master"] = index_of(master)
+            attributes.append(("IFLA_MASTER", self._index(master)))
         if alias:
-            arguments["ifalias"] = alias
-        with _explained(name):
-            self._netlink.link("set", index=index_of(name), **arguments)
+            attributes.append(("IFLA_IFALIAS", alias))
+        self._set(name, name, attributes, up=True)
+
+    def _set(self, name: str, what: str, attributes: Attributes, *, up: bool = False) -> None:
+        fields = {"index": self._index(name)}
+        if up:
+            fields |= {"flags": _IFF_UP, "change": _IFF_UP}
+        self._change(Request(what, rtnetlink.NEW_LINK, fields, attributes))
 
     def delete(self, name: str) -> bool:
         """Take an interface away; whether there was one."""
@@ -142,50 +197,66 @@ class Links:
             index = socket.if_nametoindex(name)
         except OSError:
             return False
-        try:
-            with _explained(name):
-                self._netlink.link("del", index=index)
-        except NetworkError as error:
-            if isinstance(error.__cause__, NetlinkError) and error.__cause__.code == errno.ENODEV:
-                return False
-            raise
+        gone = frozenset({errno.ENODEV})
+        self._change(Request(name, rtnetlink.DELETE_LINK, {"index": index}, fine=gone))
         return True
 
     def add_address(self, name: str, address: str) -> None:
-        """Add an address with prefix length; IPv6 ones are usable at once, Neutron having made sure they are unique."""
+        """Add an address with prefix length, unless it is there.
+
+        IPv6 ones are usable at once, Neutron having made sure they are unique.
+        """
         interface = ipaddress.ip_interface(address)
-        arguments: dict[str, Any] = {"address": str(interface.ip), "prefixlen": interface.network.prefixlen}
-        if interface.version == 6:
-            arguments.update(family=socket.AF_INET6, flags=_IFA_F_NODAD)
-        else:
-            arguments.update(family=socket.AF_INET)
-        try:
-            with _explained(f"{name}: address {address}"):
-                self._netlink.addr("add", index=index_of(name), **arguments)
-        except AlreadyThere:
-            return  # it has the address already
+        attributes: list[tuple[str, Any]] = [("IFA_ADDRESS", str(interface.ip))]
+        if interface.version == 4:
+            attributes.append(("IFA_LOCAL", str(interface.ip)))
+        self._change(
+            Request(
+                f"{name}: address {address}",
+                rtnetlink.NEW_ADDRESS,
+                {
+                    "family": _family(interface.version),
+                    "prefixlen": interface.network.prefixlen,
+                    "index": self._index(name),
+                    "flags": _IFA_F_NODAD if interface.version == 6 else 0,
+                },
+                attributes,
+                rtnetlink.CREATE,
+                fine=frozenset({errno.EEXIST}),
+            )
+        )
 
     def add_route(
-        self, name: str, route: Route, *, onlink: bool = False, protocol: int | None = None
+        self,
+        name: str,
+        route: Route,
+        *,
+        onlink: bool = False,
+        protocol: int = _RTPROT_STATIC,
+        exist_ok: bool = False,
     ) -> None:
-        """Add or replace a route by this interface. ``onlink``: the gateway is on the link whatever addresses say."""
-        with _explained(f"{name}: route to {route.destination} via {route.gateway or 'the link'}"):
-            self._netlink.route("add", **_route_arguments(name, route, onlink, protocol))
+        """Add a route by this interface.
+
+        :param onlink: the gateway is on the link whatever addresses say.
+        :param exist_ok: where there is another to the same destination it stays.
+        :raises AlreadyThere: where there is one, otherwise.
+        """
+        what = f"{name}: route to {route.destination} via {route.gateway or 'the link'}"
+        fields, attributes = _route(self._index(name), route, onlink, protocol)
+        fine = frozenset({errno.EEXIST}) if exist_ok else frozenset[int]()
+        self._change(Request(what, rtnetlink.NEW_ROUTE, fields, attributes, rtnetlink.CREATE, fine))
 
     def delete_route(self, name: str, route: Route, *, protocol: int) -> None:
         """Take a route away that :meth:`add_route` added with ``protocol``; fine if it is gone."""
-        try:
-            with _explained(f"{name}: route to {route.destination}"):
-                self._netlink.route("del", **_route_arguments(name, route, False, protocol))
-        except NetworkError as error:
-            if not (isinstance(error.__cause__, NetlinkError) and error.__cause__.code == errno.ESRCH):
-                raise
+        fields, attributes = _route(self._index(name), route, False, protocol)
+        what, gone = f"{name}: route to {route.destination}", frozenset({errno.ESRCH})
+        self._change(Request(what, rtnetlink.DELETE_ROUTE, fields, attributes, fine=gone))
 
     def routes(self, *, protocol: int) -> set[Route]:
         """All routes of the main table that carry ``protocol``."""
         found = set()
         for family, everything in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
-            for message in self._netlink.get_routes(family=family, table=_RT_TABLE_MAIN, proto=protocol):
+            for message in self._dumps.get_routes(family=family, table=_RT_TABLE_MAIN, proto=protocol):
                 destination = message.get("dst")
                 cidr = f"{destination}/{message['dst_len']}" if destination else everything
                 found.add(Route(cidr, message.get("gateway")))
@@ -194,7 +265,7 @@ class Links:
     def default_route_interface(self) -> str | None:
         """Name of the interface that carries a default route."""
         for family in (socket.AF_INET, socket.AF_INET6):
-            for message in self._netlink.get_default_routes(family=family, table=_RT_TABLE_MAIN):
+            for message in self._dumps.get_default_routes(family=family, table=_RT_TABLE_MAIN):
                 if (index := message.get("oif")) is not None:
                     return socket.if_indextoname(index)
         return None
@@ -205,17 +276,16 @@ class Links:
             index = socket.if_nametoindex(name)
         except OSError:
             return None
-        message = next(iter(self._netlink.get_links(index)))
-        return self._state(message)
+        return self._state(self._requests.link(index))
 
     def states(self) -> list[LinkState]:
         """All interfaces."""
-        return [self._state(message) for message in self._netlink.get_links()]
+        return [self._state(message) for message in self._dumps.get_links()]
 
     def _state(self, message: Any) -> LinkState:
         addresses = frozenset(
             f"{entry.get('local') or entry.get('address')}/{entry['prefixlen']}"
-            for entry in self._netlink.get_addr(index=message["index"])
+            for entry in self._dumps.get_addr(index=message["index"])
             if not ipaddress.ip_address(entry.get("address")).is_link_local
         )
         return LinkState(
@@ -232,7 +302,7 @@ class Links:
         """Whether the main table has the route."""
         network = ipaddress.ip_network(route.destination)
         family = socket.AF_INET if network.version == 4 else socket.AF_INET6
-        for message in self._netlink.get_routes(family=family, table=_RT_TABLE_MAIN):
+        for message in self._dumps.get_routes(family=family, table=_RT_TABLE_MAIN):
             if message["dst_len"] != network.prefixlen:
                 continue
             destination = message.get("dst")
@@ -245,8 +315,8 @@ class Links:
 @contextmanager
 def links() -> Iterator[Links]:
     """A netlink socket for this thread and the namespace that it is in."""
-    with IPRoute() as netlink:
-        yield Links(netlink)
+    with ExitStack() as stack:
+        yield Links(stack)
 
 
 def names() -> frozenset[str]:
@@ -297,31 +367,37 @@ def disable_ipv6(name: str) -> None:
         path.write_text("1")
 
 
-def _route_arguments(name: str, route: Route, onlink: bool, protocol: int | None) -> dict[str, Any]:
+def _family(version: int) -> int:
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _child(name: str, parent: str, namespace: int, mac: str, mtu: int) -> Attributes:
+    """Attributes of a sub-interface that is made in another namespace."""
+    return [
+        ("IFLA_IFNAME", name),
+        ("IFLA_LINK", index_of(parent)),
+        ("IFLA_NET_NS_FD", namespace),
+        ("IFLA_GROUP", GROUP),
+        ("IFLA_ADDRESS", mac),
+        *([("IFLA_MTU", mtu)] if mtu else []),
+    ]
+
+
+def _route(index: int, route: Route, onlink: bool, protocol: int) -> tuple[dict[str, int], Attributes]:
+    """Fields and attributes of a route of the main table."""
     network = ipaddress.ip_network(route.destination)
-    arguments: dict[str, Any] = {
-        "dst": str(network),
-        "oif": index_of(name),
-        "family": socket.AF_INET if network.version == 4 else socket.AF_INET6,
+    fields = {
+        "family": _family(network.version),
+        "dst_len": network.prefixlen,
         "table": _RT_TABLE_MAIN,
+        "proto": protocol,
+        "type": _RTN_UNICAST,
+        "scope": _RT_SCOPE_LINK if route.gateway is None else 0,
+        "flags": _RTNH_F_ONLINK if onlink else 0,
     }
-    if route.gateway is None:
-        arguments["scope"] = "link"
-    else:
-        arguments["gateway"] = route.gateway
-    if onlink:
-        arguments["flags"] = _RTNH_F_ONLINK
-    if protocol is not None:
-        arguments["proto"] = protocol
-    return arguments
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn netlink's numbers into errors that name what was tried."""
-    try:
-        yield
-    except NetlinkError as error:
-        reason = os.strerror(error.code)
-        kind = AlreadyThere if error.code == errno.EEXIST else NetworkError
-        raise kind(f"{what}: {reason}") from error
+    attributes: list[tuple[str, Any]] = [("RTA_OIF", index)]
+    if network.prefixlen:
+        attributes.append(("RTA_DST", str(network.network_address)))
+    if route.gateway is not None:
+        attributes.append(("RTA_GATEWAY", route.gateway))
+    return fields, attributes

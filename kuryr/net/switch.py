@@ -22,6 +22,9 @@ DEAD_VLAN = 4095
 
 TRUNK_BRIDGE_PREFIX = "tbr-"
 
+LOOK_AGAIN = 5.0
+"""Seconds after which those who wait look whether they are cancelled, though nothing happened."""
+
 _UNIX = "unix:"
 _ZONE = "ct-zone-"
 _IN_KERNEL = ("", "system", "internal", "tap")
@@ -123,6 +126,23 @@ class NewPort:
     datapath_type: str = ""
 
 
+class _Waiting:
+    """Somebody who waits until a condition gives something."""
+
+    def __init__(self, condition: Callable[[SwitchState], Any]) -> None:
+        self._condition = condition
+        self.event = threading.Event()
+
+    def look(self, state: SwitchState) -> None:
+        """Wake it where there is something; what the condition raises is for its own thread."""
+        try:
+            nothing = self._condition(state) is None
+        except Exception:
+            nothing = False
+        if not nothing:
+            self.event.set()
+
+
 class Switch:
     """The node's Open vSwitch.
 
@@ -132,7 +152,8 @@ class Switch:
 
     def __init__(self, remote: str, *, timeout: float = 10.0) -> None:
         self.timeout = timeout
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: set[_Waiting] = set()
         self._state = SwitchState()
         self._rows: dict[str, dict[UUID, Any]] = {table: {} for table in _TABLES}
         self._ovsdb = Ovsdb(remote, _TABLES, self._row_changed, self._settled)
@@ -181,21 +202,31 @@ class Switch:
     ) -> T | None:
         """What ``condition`` gives as soon as it gives something; None at the deadline or when cancelled.
 
+        :param condition: called here, and in the connection's thread after each change.
         :param deadline: in seconds of ``time.monotonic()``.
-        :param cancelled: looked at after each change and after :meth:`wake`.
+        :param cancelled: looked at after :meth:`wake`, and every few seconds.
         """
-        with self._condition:
-            while (found := condition(self._state)) is None:
+        waiting = _Waiting(condition)
+        with self._lock:
+            self._waiting.add(waiting)
+        try:
+            while True:
+                waiting.event.clear()
+                if (found := condition(self._state)) is not None:
+                    return found
                 left = deadline - time.monotonic()
                 if left <= 0 or cancelled():
                     return None
-                self._condition.wait(left)
-            return found
+                waiting.event.wait(min(left, LOOK_AGAIN))
+        finally:
+            with self._lock:
+                self._waiting.discard(waiting)
 
     def wake(self) -> None:
-        """Make all who wait look whether they are cancelled."""
-        with self._condition:
-            self._condition.notify_all()
+        """Make all who wait look again, and whether they are cancelled."""
+        with self._lock:
+            for waiting in self._waiting:
+                waiting.event.set()
 
     def add_port(self, port: NewPort) -> None:
         """Add a port, its interface and what the backend needs to know, in one transaction.
@@ -357,9 +388,11 @@ class Switch:
             applied=root[1],
             bridge_ids={row[0]: row[2] for row in bridges},
         )
-        with self._condition:
-            self._state = state
-            self._condition.notify_all()
+        self._state = state
+        with self._lock:
+            those = list(self._waiting)
+        for waiting in those:
+            waiting.look(state)
 
 
 def _read(table: str, row: Any) -> tuple[Any, ...]:

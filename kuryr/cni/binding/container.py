@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from kuryr.cni.addressing import Plan
 from kuryr.cni.attachments import Attachment
 from kuryr.net import links, netns, offload
@@ -76,16 +74,16 @@ def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = F
         name = attachment.ifname
         if plan.ipv6:
             links.prepare_ipv6(name)
-        link.set_up("lo")
-        link.set_up(name, alias=attachment.alias)
         if compute_checksums:
             offload.disable_tx_checksums(name)
-        for address in plan.addresses:
-            link.add_address(name, address.cidr)
-        for route in plan.routes:
-            # Two subnets may name the same destination, or a host route the subnet itself: the first stays.
-            with suppress(AlreadyThere):
-                link.add_route(name, route, onlink=route.gateway in plan.onlink)
+        with link.together():
+            link.set_up("lo")
+            link.set_up(name, alias=attachment.alias)
+            for address in plan.addresses:
+                link.add_address(name, address.cidr)
+            for route in plan.routes:
+                # Two subnets may name the same destination, or a host route the subnet itself: the first stays.
+                link.add_route(name, route, onlink=route.gateway in plan.onlink, exist_ok=True)
 
 
 def remove(netns_path: str, ifname: str, alias: str) -> None:
