@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from kuryr.k8s.conditions import find_condition
+from kuryr.k8s.informer import Change
 from kuryr.objects.kuryrport import ALLOCATED, UP, KuryrPort
 from kuryr.objects.meta import Key
+
+LOOK_AGAIN = 5.0
+"""Seconds after which those who wait look whether they are cancelled, though nothing happened."""
 
 
 class Source(Protocol):
@@ -25,16 +30,26 @@ class KuryrPorts:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        # Of those who wait: each is woken by its own pod's changes alone, since a burst has many of both.
+        self._waiting: defaultdict[Key, list[threading.Event]] = defaultdict(list)
 
     def get(self, key: Key) -> KuryrPort | None:
         """The latest known, or None."""
         return self._source.get(key)
 
-    def changed(self, change: Any = None) -> None:
-        """Let those who wait look again. Fits as an informer's listener, and as a wake-up after a cancellation."""
-        with self._condition:
-            self._condition.notify_all()
+    def changed(self, change: Change[KuryrPort]) -> None:
+        """Let those who wait for this one look again. Fits as an informer's listener."""
+        with self._lock:
+            for event in self._waiting.get(change.latest.key, ()):
+                event.set()
+
+    def wake(self) -> None:
+        """Let all who wait look whether they are cancelled."""
+        with self._lock:
+            for events in self._waiting.values():
+                for event in events:
+                    event.set()
 
     def wait_for(
         self,
@@ -47,15 +62,24 @@ class KuryrPorts:
 
         :param deadline: seconds of ``time.monotonic()``.
         """
-        with self._condition:
+        event = threading.Event()
+        with self._lock:
+            self._waiting[key].append(event)
+        try:
             while True:
+                event.clear()
                 kuryrport = self._source.get(key)
                 if condition(kuryrport):
                     return kuryrport
                 left = deadline - time.monotonic()
                 if left <= 0 or cancelled():
                     return None
-                self._condition.wait(left)
+                event.wait(min(left, LOOK_AGAIN))
+        finally:
+            with self._lock:
+                self._waiting[key].remove(event)
+                if not self._waiting[key]:
+                    del self._waiting[key]
 
 
 def belongs(kuryrport: KuryrPort, pod_uid: str) -> bool:

@@ -102,7 +102,7 @@ class Plugin:
         self._additions = Additions(self._wake)
 
     def _wake(self) -> None:
-        self._kuryrports.changed()
+        self._kuryrports.wake()
         self._node.switch.wake()
 
     def give_up_waiting(self) -> None:

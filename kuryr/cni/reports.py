@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 
 RETRY_AFTER = 5.0
 
-CALM, YIELD = 0.1, 3.0
+CALM, YIELD = 0.1, 10.0
 """Seconds without a request after which what is up is told, and for which that waits at most: no pod waits for it."""
 
 

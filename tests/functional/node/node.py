@@ -22,6 +22,7 @@ from kuryr.cni.plugin import Plugin, Settings
 from kuryr.cni.protocol import CniError
 from kuryr.cni.server import Server
 from kuryr.cni.stages import Stages
+from kuryr.k8s.informer import Change
 from kuryr.k8s.store import Store
 from kuryr.net.switch import Switch
 from kuryr.objects.kuryrport import KuryrPort, KuryrPortSpec, KuryrPortStatus, VIFStatus
@@ -137,7 +138,7 @@ class TestNode:
     def put(self, kuryrport: KuryrPort) -> None:
         """The API has this KuryrPort now."""
         self.store.upsert(kuryrport)
-        self.kuryrports.changed()
+        self.kuryrports.changed(Change(None, kuryrport))
 
     def call(
         self, command: str, container: str, netns: str, uid: str = "uid-1", *, pod: str = "web", **config: Any

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from kuryr.cni.kuryrports import KuryrPorts, allocated, diagnose, reported_up
 from kuryr.cni.reports import up_patch
+from kuryr.k8s.informer import Change
 from kuryr.k8s.store import Store
 from kuryr.objects.kuryrport import ALLOCATED, UP, KuryrPort, KuryrPortSpec, KuryrPortStatus, VIFStatus
 from kuryr.objects.meta import Condition, Key, ObjectMeta
@@ -66,6 +68,37 @@ def test_waiting_ends_at_the_deadline_and_when_cancelled() -> None:
     assert ports.wait_for(key, lambda k: k is not None, time.monotonic() + 60, lambda: True) is None
     store.upsert(kuryrport())
     assert ports.wait_for(key, lambda k: k is not None, time.monotonic(), never) is not None
+
+
+def test_whoever_waits_is_woken_by_its_own_pods_changes_alone() -> None:
+    store: Store[KuryrPort] = Store()
+    ports = KuryrPorts(store)
+    looked: list[str] = []
+    waiting = {name: threading.Event() for name in ("web", "other")}
+
+    def wait(name: str) -> None:
+        def there(found: KuryrPort | None) -> bool:
+            looked.append(name)
+            waiting[name].set()
+            return found is not None
+
+        assert ports.wait_for(Key("default", name), there, time.monotonic() + 60, lambda: False) is not None
+
+    threads = [threading.Thread(target=wait, args=(name,)) for name in waiting]
+    for thread in threads:
+        thread.start()
+    for event in waiting.values():
+        assert event.wait(60)
+    for name, thread in zip(("web", "other"), threads, strict=True):
+        found = kuryrport()
+        found.metadata.name = name
+        store.upsert(found)
+        ports.changed(Change(None, found))
+        thread.join(60)
+        assert not thread.is_alive()
+        if name == "web":
+            assert looked.count("other") == 1
+    assert looked.count("web") == 2
 
 
 def test_up_is_written_once() -> None:
