@@ -270,6 +270,10 @@ class VIFPoolDriver(PodVIFDriver):
         """Completes when :meth:`stock` of the node may be another. Ask for it before the stock."""
         return Future()
 
+    def eased(self, node: str) -> float:
+        """Seconds for which what is ready for the node need not be shown, since pods come in a burst and go first."""
+        return 0.0
+
     def node_changed(self, node: str) -> None:
         """The node was added or removed."""
 

@@ -103,7 +103,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     """A VIF that is there, and how it was chosen. ``reported_by``: who tells that it is up (node or controller).
 
     ``pool`` names the pool that it came from, where it did, ``driver`` the pod_vif driver that made it, where that was
-    written down.
+    written down. ``up``: it is known to carry traffic already, so that nobody need tell.
     """
 
     vif: VIF
@@ -114,6 +114,7 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     reported_by: str = "node"
     pool: str = ""
     driver: str = ""
+    up: bool = False
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

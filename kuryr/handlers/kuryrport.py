@@ -178,7 +178,10 @@ class KuryrPortHandler(Handler):
             try:
                 if known is None:
                     vifs[request.ifname] = statuses.vif_status(
-                        self._chooser.allocate(request, driver), default=request.default, driver=name
+                        self._chooser.allocate(request, driver),
+                        default=request.default,
+                        driver=name,
+                        now=datetime.now(UTC),
                     )
                     made.append((driver, request))
                 else:

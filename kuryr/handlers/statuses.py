@@ -18,9 +18,11 @@ LONGEST_CHOICE = 4096
 """Characters of a choice's reason, as the CRD has it."""
 
 
-def vif_status(allocation: Allocation, *, default: bool, driver: str) -> VIFStatus:
-    """The entry of a new VIF, made by the pod_vif driver of that name."""
-    return VIFStatus(
+def vif_status(
+    allocation: Allocation, *, default: bool, driver: str, now: datetime | None = None
+) -> VIFStatus:
+    """The entry of a new VIF, made by the pod_vif driver of that name. ``now``: since when it is up, where it is."""
+    entry = VIFStatus(
         vif=encode(allocation.vif),
         default=default,
         reported_by=allocation.reported_by,
@@ -31,6 +33,10 @@ def vif_status(allocation: Allocation, *, default: bool, driver: str) -> VIFStat
         driver=driver,
         pool=allocation.pool,
     )
+    if not allocation.up:
+        return entry
+    said = Condition(UP, "True", "WiredAhead", "the port waited on its node, carrying traffic")
+    return _up(entry, msgspec.structs.replace(said, last_transition_time=micro_timestamp(now)))
 
 
 def allocation_of(entry: VIFStatus) -> Allocation:
@@ -55,6 +61,10 @@ def with_up(entry: VIFStatus, *, now: datetime) -> VIFStatus:
     condition = Condition(
         UP, "True", "Active", "the cloud says that the port is active", micro_timestamp(now)
     )
+    return _up(entry, condition)
+
+
+def _up(entry: VIFStatus, condition: Condition) -> VIFStatus:
     vif = encode(msgspec.structs.replace(decode(entry.vif), active=True))
     return msgspec.structs.replace(entry, vif=vif, conditions=set_condition(entry.conditions, condition))
 

@@ -79,6 +79,9 @@ class VIFPoolHandler(Handler):
         if port.spec.pod_uid != node.metadata.uid:
             self._delete(port)
             return None
+        if eased := self._pool.eased(key.name):
+            # A write, and what the daemon makes of it, would take the processors from pods that wait.
+            return eased
         change = self._pool.change(key.name)
         if not port.deleting and self._show(port, self._pool.stock(key.name)):
             return COALESCE

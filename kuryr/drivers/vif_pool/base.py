@@ -119,7 +119,8 @@ class PortPool(VIFPoolDriver):
             member = self._take(request, choice)
             if member is not None:
                 reason = f"{choice.reason}, from the pool of {owner.node}"
-                return allocation_of(member, choice.subnet_ids, reason, self.reported_by)
+                up = room.wired(member)
+                return allocation_of(member, choice.subnet_ids, reason, self.reported_by, up=up)
         return self._request_cold(request, choice)
 
     def _take(self, request: VIFRequest, choice: Choice) -> Member | None:
@@ -307,6 +308,11 @@ class PortPool(VIFPoolDriver):
         """Completes at the next change of the node's stock."""
         with self._room.lock:
             return self._room.change(node)
+
+    def eased(self, node: str) -> float:
+        """Until the burst is over."""
+        with self._room.lock:
+            return self._room.planner.eased(time.monotonic())
 
     def node_changed(self, node: str) -> None:
         """Look at all pools: one is to be made or removed."""

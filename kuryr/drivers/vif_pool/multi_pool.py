@@ -148,6 +148,10 @@ class MultiPool(VIFPoolDriver):
         """Of the node's pool."""
         return self._of(node).change(node)
 
+    def eased(self, node: str) -> float:
+        """Of the node's pool."""
+        return self._of(node).eased(node)
+
     def node_changed(self, node: str) -> None:
         """Told to all: the label may have changed."""
         for pool in self._pools.values():

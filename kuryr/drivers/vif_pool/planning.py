@@ -189,6 +189,10 @@ class Planner:
         """Whether a burst has just begun: what has a VIF goes before what may come."""
         return now < self._eased_until
 
+    def eased(self, now: float) -> float:
+        """Seconds until that is over."""
+        return max(0.0, self._eased_until - now)
+
     # Too many
 
     def surplus(self, size: int, target: int, limits: Limits, now: float) -> int:

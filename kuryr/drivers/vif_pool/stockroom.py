@@ -251,7 +251,9 @@ def shape_of(project_id: str, subnet_ids: Iterable[str], groups: Iterable[str]) 
     return Shape(project_id, tuple(sorted(subnet_ids)), tuple(sorted(groups)))
 
 
-def allocation_of(member: Member, subnet_ids: tuple[str, ...], reason: str, reported_by: str) -> Allocation:
+def allocation_of(
+    member: Member, subnet_ids: tuple[str, ...], reason: str, reported_by: str, *, up: bool = False
+) -> Allocation:
     """A VIF of the pool, with its subnets in this order."""
     return Allocation(
         vif=_in_order(member, subnet_ids),
@@ -261,6 +263,7 @@ def allocation_of(member: Member, subnet_ids: tuple[str, ...], reason: str, repo
         reason=reason,
         reported_by=reported_by,
         pool=PREFIX + member.key.node,
+        up=up,
     )
 
 

@@ -129,6 +129,15 @@ class Running:
         """A sample's value, 0 where there is none."""
         return self.controller.metrics.registry.get_sample_value(name, labels) or 0.0
 
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of the samples that have these labels, whatever others they have."""
+        return sum(
+            sample.value
+            for family in self.controller.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
     def reconciles(self, handler: str) -> float:
         """How often a handler reconciled, whatever came of it."""
         return sum(

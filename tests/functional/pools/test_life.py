@@ -37,12 +37,34 @@ def test_a_hit_and_a_return_cost_no_call(pools: Pools) -> None:
         assert vif_id in ready
         entry = world.wait_filled("a").status.vifs["eth0"]
         assert entry.pool == f"kuryr-pool.{NODE}"
+        # No node has said that it wired it ahead.
+        assert entry.conditions == []
         wait_until(lambda: vif_id not in pools.ready(), "the pool shows it no more")
         world.delete_pod("a")
         world.wait_gone("a")
         wait_until(lambda: vif_id in pools.ready(), "it is ready again")
         assert running.metric("kuryr_pool_events_total", event="hits") == 1
         world.cloud.knobs.heal()
+
+
+def test_what_waits_wired_is_up_from_the_first_write(pools: Pools) -> None:
+    """Its node need not tell again: a pod costs two writes of a KuryrPort."""
+    world = pools.world
+    with pools.controller() as running:
+        running.wait_holding()
+        pools.wait_ready(3)
+        shown = pools.shown()
+        assert shown is not None
+        up = {"type": "Up", "status": "True", "reason": "Wired", "message": "the port waits on its node"}
+        vifs = {name: {"conditions": [up]} for name in shown.status.vifs}
+        world.client.merge_patch(KURYRPORTS, shown.key, {"status": {"vifs": vifs}}, subresource="status")
+        wait_until(lambda: running.total("kuryr_pool_ports", state="wired") >= 3, "the controller sees it")
+        world.create_pod("a")
+        entry = world.wait_filled("a").status.vifs["eth0"]
+        assert [(each.type, each.status, each.reason) for each in entry.conditions] == [
+            ("Up", "True", "WiredAhead")
+        ]
+        assert pools.world.wait_filled("a").decoded_vifs()["eth0"].active
 
 
 def test_an_empty_pool_costs_what_no_pool_does(pools: Pools) -> None:

@@ -179,6 +179,8 @@ def test_a_dense_burst_is_eased_to_its_end_but_not_for_ever() -> None:
     last = (5 * DENSE - 1) * step
     assert planner.bursting(last + EASE - 0.1)
     assert not planner.bursting(last + EASE)
+    assert planner.eased(last) == EASE
+    assert planner.eased(last + EASE) == 0
     assert planner.next_end(last) == last + EASE
     for number in range(5 * DENSE, 50 * DENSE):
         planner.note(KEY, number * step)

@@ -11,6 +11,7 @@ import pytest
 
 from kuryr.drivers.types import Allocation
 from kuryr.handlers import statuses
+from kuryr.k8s.conditions import micro_timestamp
 from kuryr.objects.kuryrport import ALLOCATED, KuryrPort, KuryrPortStatus, RouteStatus, VIFStatus
 from kuryr.objects.meta import ObjectMeta
 from kuryr.objects.vif import Network, Subnet, VIFOpenVSwitch, decode
@@ -132,6 +133,16 @@ def test_up_is_a_condition_and_the_original_s_flag() -> None:
     assert decode(up.vif).active
     assert [(condition.type, condition.status) for condition in up.conditions] == [("Up", "True")]
     assert statuses.with_up(up, now=LATER) == up
+
+
+def test_what_waited_wired_is_up_from_the_beginning() -> None:
+    waited = msgspec.structs.replace(allocation(), up=True)
+    made = statuses.vif_status(waited, default=True, driver="neutron-vif", now=NOW)
+    assert decode(made.vif).active
+    (condition,) = made.conditions
+    assert (condition.type, condition.status, condition.reason) == ("Up", "True", "WiredAhead")
+    assert condition.last_transition_time == micro_timestamp(NOW)
+    assert not decode(entry().vif).active
 
 
 def test_a_reason_without_end_is_cut() -> None:

@@ -87,8 +87,8 @@ class RefusingClient:
         )
 
 
-def test_what_could_not_be_written_is_written_later() -> None:
-    """Nothing else may change for long: the node would be shown what is not ready any more."""
+def handler(*, eased: float) -> tuple[VIFPoolHandler, RefusingClient]:
+    """Of a node with a VIF that its pool's KuryrPort does not show yet."""
     node = Node(metadata=ObjectMeta(name="node", uid="uid"))
     shown = KuryrPort(
         metadata=ObjectMeta(name="kuryr-pool.node", namespace="kube-system", uid="port"),
@@ -100,6 +100,7 @@ def test_what_could_not_be_written_is_written_later() -> None:
     pool = SimpleNamespace(
         keeps_vifs=True,
         change=lambda name: Future(),
+        eased=lambda name: eased,
         stock=lambda name: Stock(ready=(allocation("a"),)),
         vif_driver_name=lambda name: "",
     )
@@ -108,6 +109,18 @@ def test_what_could_not_be_written_is_written_later() -> None:
     context: Any = SimpleNamespace(
         conf=conf, client=client, stores=stores, drivers=SimpleNamespace(vif_pool=pool)
     )
-    again = VIFPoolHandler(context).reconcile(Key("", "node"))
+    return VIFPoolHandler(context), client
+
+
+def test_what_could_not_be_written_is_written_later() -> None:
+    """Nothing else may change for long: the node would be shown what is not ready any more."""
+    refused, client = handler(eased=0.0)
+    again = refused.reconcile(Key("", "node"))
     assert client.asked == 1
     assert again is not None
+
+
+def test_nothing_is_written_in_a_burst_but_soon_after() -> None:
+    eased, client = handler(eased=7.5)
+    assert eased.reconcile(Key("", "node")) == 7.5
+    assert client.asked == 0
