@@ -209,6 +209,7 @@ def test_a_pool_does_not_take_a_port_back_that_is_gone(world: World) -> None:
         world.create_pod("b")
         vifs = {world.wait_filled(name).decoded_vifs()["eth0"].id for name in "ab"}
         assert vifs <= {port["id"] for port in world.cloud.ports}
+        wait_until(lambda: not ready() & vifs, "what was handed out is not shown as ready any more")
         assert lost not in ready()
         meddle(world, world.wait_filled("b").decoded_vifs()["eth0"].id, security_groups=[])
         wait_until(lambda: "PortRepaired" in reasons(world, "b"), "a pool's port in use is put back too")
