@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many pods at once on the development cloud, beside the quickest way to make as many ports by hand.
 
-Also beside as many hostNetwork pods: making ports and starting containers share the processors, so the time of both
-is what a burst costs without anything of Kuryr's.
+Also beside as many ports that are plugged by hand, and as many hostNetwork pods: Neutron, OVN and containers share the
+processors, so the time of both is what a burst costs without anything of Kuryr's.
 """
 
 from __future__ import annotations
 
-from tests.bench import openstack, ports
+from tests.bench import openstack, plugged, ports
 from tests.bench.figures import Distribution, Figure
 from tests.bench.pods import namespace
 from tests.bench.settings import Bench
@@ -30,6 +30,7 @@ def measure(bench: Bench) -> list[Figure]:
             host = space.burst("host", size, host_network=True)
             pods = space.burst("burst", size)
         (again,) = ports.compare(neutron, size, [hand.in_flight], bench.say)
+        plug = plugged.plug(neutron, size, hand.in_flight or max(bench.amounts.in_flight))
         hand = min(hand, again, key=lambda way: way.last)
         own = Distribution.of(pods.ready)
         bench.say(f"{size} pods: {own.minimum:.2f} / {own.mean:.2f} / {own.maximum:.2f} s")
@@ -51,6 +52,13 @@ def measure(bench: Bench) -> list[Figure]:
                 remark=f"{hand.way}: first {hand.first:.2f} s, mean {hand.mean:.2f} s, {hand.cpu / size:.2f} CPU s a port",
             ),
             Figure(
+                name=f"{size} ports by hand, plugged: last ACTIVE",
+                value=plug.last,
+                unit="s",
+                n=size,
+                remark=f"{plug.cpu / size:.2f} CPU s a port",
+            ),
+            Figure(
                 name=f"{size} hostNetwork pods: last Ready",
                 value=host.last,
                 unit="s",
@@ -65,8 +73,8 @@ def measure(bench: Bench) -> list[Figure]:
                 limit=LIMIT,
             ),
             Figure(
-                name=f"burst of {size}: last / by hand + hostNetwork",
-                value=own.maximum / (hand.last + host.last),
+                name=f"burst of {size}: last / plugged by hand + hostNetwork",
+                value=own.maximum / (plug.last + host.last),
                 unit="x",
                 n=size,
             ),

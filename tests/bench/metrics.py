@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from devcloud.kubernetes import cluster
 
@@ -17,6 +18,7 @@ DAEMONS = tuple(f"http://{node.addresses[0]}:9655/metrics" for node in cluster.N
 
 _CLOUD = "kuryr_cloud_call_seconds_count"
 _KUBERNETES = ("kuryr_kubernetes_call_seconds_count", "kuryr_kubernetes_request_duration_seconds_count")
+_POOL_EVENTS = "kuryr_pool_events_total"
 _READS = ("get", "list", "watch", "find")
 _KEYSTONE = ("authenticate", "find Neutron")
 
@@ -72,14 +74,24 @@ def read(urls: Sequence[str] = (CONTROLLER, *DAEMONS), *, done: bool = False) ->
     cloud: Counter[str] = Counter()
     kubernetes: Counter[str] = Counter()
     for url in urls:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if done and not sample.labels.get("result", "").startswith("2"):
-                    continue
-                if sample.name == _CLOUD:
-                    cloud[sample.labels["operation"]] += int(sample.value)
-                elif sample.name in _KUBERNETES:
-                    kubernetes[sample.labels["operation"]] += int(sample.value)
+        for sample in _samples(url):
+            if done and not sample.labels.get("result", "").startswith("2"):
+                continue
+            if sample.name == _CLOUD:
+                cloud[sample.labels["operation"]] += int(sample.value)
+            elif sample.name in _KUBERNETES:
+                kubernetes[sample.labels["operation"]] += int(sample.value)
     return Calls(cloud, kubernetes)
+
+
+def pool_events() -> Counter[str]:
+    """What happened at the controller's pools since it started: hits, misses, …"""
+    found = (sample for sample in _samples(CONTROLLER) if sample.name == _POOL_EVENTS)
+    return Counter({sample.labels["event"]: int(sample.value) for sample in found})
+
+
+def _samples(url: str) -> Iterator[Sample]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    for family in text_string_to_metric_families(text):
+        yield from family.samples

@@ -84,21 +84,33 @@ class PlainNeutron:
         subnet = self._call("GET", f"/v2.0/subnets/{account.subnets[0]}")["subnet"]
         self._network: str = subnet["network_id"]
 
-    def make(self, number: int, in_flight: int, *, keep: bool = False) -> Made:
-        """So many ports by single calls, ``in_flight`` at a time; deleted afterwards, unless ``keep``."""
+    def make(
+        self,
+        number: int,
+        in_flight: int,
+        *,
+        keep: bool = False,
+        made: Callable[[dict[str, Any]], None] = lambda port: None,
+    ) -> Made:
+        """So many ports by single calls, ``in_flight`` at a time; deleted afterwards, unless ``keep``.
+
+        :param made: called with each port when it is there.
+        """
         bodies = [{"port": self._body(index)} for index in range(number)]
         used, began = cpu.busy(), time.monotonic()
 
         def one(body: Any) -> tuple[str, float]:
             answer = self._call("POST", "/v2.0/ports", body)
-            return answer["port"]["id"], time.monotonic() - began
+            seconds = time.monotonic() - began
+            made(answer["port"])
+            return answer["port"]["id"], seconds
 
         with ThreadPoolExecutor(in_flight) as callers:
-            made = list(callers.map(one, bodies))
+            found = list(callers.map(one, bodies))
         used = cpu.busy() - used
         if not keep:
-            self._delete([port for port, _ in made])
-        return Made(in_flight, sorted(seconds for _, seconds in made), used)
+            self._delete([port for port, _ in found])
+        return Made(in_flight, sorted(seconds for _, seconds in found), used)
 
     def make_bulk(self, number: int) -> Made:
         """So many ports by one call; they are deleted afterwards."""

@@ -20,6 +20,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     lone: int = 20
     bursts: tuple[int, ...] = (10, 50, 100)
     in_flight: tuple[int, ...] = (4, 8, 16)
+    pairs: int = 5
     scale: int = 1000
     take_overs: int = 3
     standing: int = 20
@@ -33,6 +34,7 @@ QUICK = Amounts(
     lone=3,
     bursts=(10,),
     in_flight=(8,),
+    pairs=1,
     scale=100,
     take_overs=1,
     standing=6,
