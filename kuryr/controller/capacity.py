@@ -160,10 +160,7 @@ class Capacity:
         self._reading, self._first = None, True
 
     def before_audit(self) -> None:
-        """The first time, count by the listing of the take-over. Blocks.
-
-        :raises CloudError: where Neutron does not tell.
-        """
+        """The first time, count by the listing of the take-over. Blocks."""
         if self._first:
             self._first = False
             try:
@@ -173,10 +170,7 @@ class Capacity:
             self.count(self._inventory.listed())
 
     def count(self, snapshot: Snapshot) -> None:
-        """Count what is taken of the quota and of the subnets, by a listing. Blocks.
-
-        :raises CloudError: where a subnet cannot be read.
-        """
+        """Count what is taken of the quota and of the subnets, by a listing. Blocks."""
         self._count_ports(len(snapshot.ports))
         used, rooms = taken(snapshot), []
         for subnet_id in sorted(set(self._drivers.pod_subnets.subnet_ids())):
@@ -184,6 +178,10 @@ class Capacity:
                 subnet = self._subnets.get(subnet_id).result()
             except CloudNotFound:
                 continue
+            except CloudError as error:
+                # As above.
+                LOG.warning("Subnet %s could not be read: %s", subnet_id, error)
+                return
             total = addresses(subnet)
             free = max(0, total - used[subnet_id])
             self._metrics.subnet_free.labels(subnet_id, subnet.name).set(free)

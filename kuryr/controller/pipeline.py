@@ -134,7 +134,7 @@ class Pipeline:
     def _own_change(self, name: str, handler: Handler) -> Any:
         def changed(change: Change[Any]) -> None:
             runner = self._runners.get(name)
-            if runner is not None and handler.concerns(change):
+            if runner is not None and change.visible and handler.concerns(change):
                 runner.queue.add(change.latest.key)
 
         return changed
@@ -142,7 +142,7 @@ class Pipeline:
     def _other_change(self, name: str, affected: Any) -> Any:
         def changed(change: Change[Any]) -> None:
             runner = self._runners.get(name)
-            if runner is None:
+            if runner is None or not change.visible:
                 return
             # What the object was matters as well: it may have affected others before.
             keys = {key for obj in (change.old, change.new) if obj is not None for key in affected(obj)}

@@ -20,6 +20,9 @@ from kuryr.objects.resources import KURYRPORTS, PODS, Resource
 if TYPE_CHECKING:
     from kuryr.k8s.client import Client
 
+LOOK_AGAIN = 30.0
+"""Seconds after which it is asked whether a KuryrPort that was created is there, where the store does not show it."""
+
 
 def needs_port(pod: Pod) -> bool:
     """Whether the pod uses the pod network now: scheduled, not on the host's network, neither completed nor ended."""
@@ -100,8 +103,11 @@ class VIFHandler(Handler):
             elif pod is not None and (pod.completed or pod.ended) and held(pod) and not _owns(pod, port):
                 # Its ports are released, and nobody else would let it go.
                 release_pod(self.context.client, pod)
-        elif port is None and not pod.deleting and not self._coming(key):
-            self._create(key, pod)
+        elif port is None and not pod.deleting:
+            if not self._coming(key):
+                self._create(key, pod)
+            # One that others delete before the store shows it brings no change.
+            return LOOK_AGAIN
         return None
 
     def _remember(self, key: Key, pod: Pod | None, port: KuryrPort | None) -> None:

@@ -53,6 +53,15 @@ class Change(msgspec.Struct, Generic[T], frozen=True):
         assert obj is not None  # noqa: S101 - one of them always is
         return obj
 
+    @property
+    def visible(self) -> bool:
+        """Whether anything is different that our kinds hold, beside the version: most of a pod's changes are not."""
+        old, new = self.old, self.new
+        if old is None or new is None:
+            return True
+        metadata = msgspec.structs.replace(old.metadata, resource_version=new.metadata.resource_version)
+        return bool(msgspec.structs.replace(old, metadata=metadata) != new)
+
 
 class Source(Protocol[T]):
     """Where lists and watches of one collection come from."""

@@ -13,30 +13,12 @@ class PodSpec(msgspec.Struct, rename="camel", omit_defaults=True):
 
     node_name: str = ""
     host_network: bool = False
-    service_account_name: str = ""
-
-
-class PodIP(msgspec.Struct, omit_defaults=True):
-    """One of a pod's addresses."""
-
-    ip: str = ""
-
-
-class PodCondition(msgspec.Struct, rename="camel", omit_defaults=True):
-    """A condition of a pod."""
-
-    type: str = ""
-    status: str = ""
-    last_transition_time: str | None = None
 
 
 class PodStatus(msgspec.Struct, rename="camel", omit_defaults=True):
     """Observed state of a pod."""
 
     phase: str = ""
-    host_ip: str = msgspec.field(default="", name="hostIP")
-    pod_ips: list[PodIP] = msgspec.field(default_factory=list, name="podIPs")
-    conditions: list[PodCondition] = []
 
 
 class Pod(KubernetesObject, kw_only=True):

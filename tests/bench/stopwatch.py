@@ -12,11 +12,11 @@ from typing import Final, Self
 from kuryr.k8s.client import Client
 from kuryr.k8s.conditions import find_condition
 from kuryr.k8s.informer import Change, Informer
-from kuryr.objects.core import Pod
 from kuryr.objects.kuryrport import KuryrPort
 from kuryr.objects.meta import Key
-from kuryr.objects.resources import KURYRPORTS, PODS
+from kuryr.objects.resources import KURYRPORTS
 from tests.bench.figures import MeasurementError
+from tests.bench.running import PODS, RunningPod
 
 CREATED: Final = "created"
 SCHEDULED: Final = "scheduled"
@@ -54,7 +54,7 @@ class Stopwatch:
         for informer in (self._pods, self._ports):
             informer.stop()
 
-    def pod(self, name: str) -> Pod:
+    def pod(self, name: str) -> RunningPod:
         """The pod as it was last seen."""
         found = self._pods.store.get(Key(self._namespace, name))
         if found is None:
@@ -98,7 +98,7 @@ class Stopwatch:
                     f"not {stage} within {timeout:.0f} s: {len(left)} of {len(wanted)} pods, as {left[0]}"
                 )
 
-    def _pod(self, change: Change[Pod]) -> None:
+    def _pod(self, change: Change[RunningPod]) -> None:
         now = time.monotonic()
         pod = change.latest
         if change.new is None:
@@ -107,7 +107,7 @@ class Stopwatch:
         stages = [CREATED]
         if pod.spec.node_name:
             stages.append(SCHEDULED)
-        if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions):
+        if pod.ready:
             stages.append(READY)
         self._note(pod.metadata.name, now, *stages)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from devcloud.kubernetes import get, kubectl
 from devcloud.shell import CommandError
-from kuryr.objects.core import Pod
+from tests.bench.running import RunningPod
 from tests.churn.run import Life
 from tests.e2e.namespace import pod as pod_manifest
 
@@ -104,7 +104,7 @@ class Workload:
         kubectl("--namespace", self._namespace, *arguments, input=input)
 
 
-def unreachable(pods: Sequence[Pod]) -> list[str]:
+def unreachable(pods: Sequence[RunningPod]) -> list[str]:
     """Which pods do not reach which, a sentence each: each pings the addresses of all."""
     names = {entry.ip: pod.key for pod in pods for entry in pod.status.pod_ips}
     pings = " ".join(f"(ping -c 1 -W 3 {ip} > /dev/null 2>&1 || echo {ip}) &" for ip in names)

@@ -17,9 +17,9 @@ from devcloud.neutron import Neutron
 from kuryr.cloud import identity
 from kuryr.k8s.client import Client
 from kuryr.objects import resources
-from kuryr.objects.core import Pod
 from kuryr.objects.meta import Key
 from tests.bench import pods as bench_pods
+from tests.bench.running import PODS, RunningPod
 from tests.churn import checks
 from tests.churn.deployment import Workload, unreachable
 from tests.churn.disturbances import Disturbances, leftovers
@@ -96,7 +96,7 @@ def _settled(violations: Callable[[], list[str]], log: Log) -> list[str]:
 
 
 def _violations(client: Client, namespace: str, workload: Workload | None) -> list[str]:
-    pods = client.list(resources.PODS).items
+    pods = client.list(PODS).items
     kuryrports = client.list(resources.KURYRPORTS).items
     every = Neutron().ports()
     ports = [port for port in every if port["device_owner"] in (identity.POD, identity.NODE)]
@@ -112,15 +112,11 @@ def _violations(client: Client, namespace: str, workload: Workload | None) -> li
     own = [pod for pod in pods if pod.metadata.namespace == namespace]
     if workload is not None and len(own) != workload.wanted:
         found.append(f"there are {len(own)} pods, not {workload.wanted}")
-    found += [f"pod {pod.key} is not Ready" for pod in own if not _ready(pod)]
+    found += [f"pod {pod.key} is not Ready" for pod in own if not pod.ready]
     for node in NODES:
         found += leftovers(node, {port["id"] for port in every}, ports)
     return found
 
 
-def _pods(client: Client, namespace: str) -> list[Pod]:
-    return client.list(resources.PODS, namespace=namespace).items
-
-
-def _ready(pod: Pod) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+def _pods(client: Client, namespace: str) -> list[RunningPod]:
+    return client.list(PODS, namespace=namespace).items

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from kuryr.cloud.networks import AllocationPool, NetworkInfo, SubnetInfo
 from kuryr.cloud.ports import FixedIP, Port
 from kuryr.controller.capacity import LONGEST, Capacity, Reading, Room, addresses, crossings, taken
 from kuryr.drivers.inventory import Snapshot
-from kuryr.errors import CloudUnavailable
+from kuryr.errors import CloudNotFound, CloudUnavailable
 
 
 def room(free: int, total: int = 100) -> Room:
@@ -100,3 +101,26 @@ def test_an_audit_goes_on_where_the_quota_cannot_be_read(caplog: pytest.LogCaptu
     capacity = Capacity(conf, broken, drivers, nothing, nothing, metrics, nothing)
     capacity.count(Snapshot(0.0, {}))
     assert "The quota could not be read: no answer" in caplog.text
+
+
+def test_an_audit_goes_on_where_a_subnet_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    class Unlimited:
+        def project(self, project: str | None) -> None:
+            raise CloudNotFound("no quotas here")
+
+    class Broken:
+        def get(self, subnet_id: str) -> Future[SubnetInfo]:
+            call: Future[SubnetInfo] = Future()
+            call.set_exception(CloudUnavailable("no answer"))
+            return call
+
+    conf: Any = SimpleNamespace(
+        cloud_limits=SimpleNamespace(capacity_warning=10), neutron_defaults=SimpleNamespace(project="")
+    )
+    drivers: Any = SimpleNamespace(pod_subnets=SimpleNamespace(subnet_ids=lambda: ["pods"]))
+    metrics: Any = SimpleNamespace(successes=lambda operation: 0)
+    nothing: Any = None
+    cloud: Any = Unlimited()
+    subnets: Any = Broken()
+    Capacity(conf, cloud, drivers, subnets, nothing, metrics, nothing).count(Snapshot(0.0, {}))
+    assert "Subnet pods could not be read: no answer" in caplog.text

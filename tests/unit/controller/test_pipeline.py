@@ -17,7 +17,7 @@ from kuryr.handlers.base import Handler
 from kuryr.k8s.errors import NotHolding
 from kuryr.k8s.informer import Change
 from kuryr.k8s.store import Store
-from kuryr.objects.core import Node, Pod
+from kuryr.objects.core import Node, Pod, PodStatus
 from kuryr.objects.meta import Key, KubernetesObject, ObjectMeta
 from kuryr.objects.resources import NODES, PODS, Resource
 
@@ -109,8 +109,13 @@ class Setup:
         return self.metrics.registry.get_sample_value("kuryr_reconcile_seconds_count", labels) or 0.0
 
 
-def pod(name: str, version: str = "1") -> Pod:
-    return Pod(metadata=ObjectMeta(name=name, namespace="ns", resource_version=version))
+def pod(name: str, version: str = "1", phase: str = "") -> Pod:
+    metadata = ObjectMeta(name=name, namespace="ns", resource_version=version)
+    return Pod(metadata=metadata, status=PodStatus(phase=phase))
+
+
+def node(name: str, version: str) -> Node:
+    return Node(metadata=ObjectMeta(name=name, resource_version=version))
 
 
 @pytest.fixture
@@ -225,7 +230,7 @@ def test_a_terminal_error_waits_for_a_change(setup: Setup) -> None:
     setup.pods.upsert(pod("b"))
     setup.handler.wait("b", 1)
     assert setup.handler.seen["a"] == 1
-    setup.pods.upsert(pod("a", "2"))
+    setup.pods.upsert(pod("a", "2", phase="Running"))
     setup.handler.wait("a", 2)
 
 
@@ -286,14 +291,31 @@ def test_other_kinds_bring_the_keys_that_they_affect_and_affected(setup: Setup) 
 
 
 def test_changes_that_do_not_concern_a_handler(setup: Setup) -> None:
-    setup.handler.matters = lambda change: change.latest.metadata.resource_version != "2"
+    setup.handler.matters = lambda change: change.old is not None
     setup.pipeline.start()
     setup.pods.upsert(pod("a", "2"))
-    setup.pods.upsert(pod("a", "3"))
+    setup.pods.upsert(pod("a", "3", phase="Running"))
     setup.handler.wait("a", 1)
     setup.pods.upsert(pod("b", "1"))
+    setup.pods.upsert(pod("b", "2", phase="Running"))
     setup.handler.wait("b", 1)
     assert setup.handler.seen["a"] == 1
+
+
+def test_a_change_of_nothing_that_is_known_of_an_object_brings_no_reconcile(setup: Setup) -> None:
+    setup.handler.others = lambda node: [Key("ns", "others")]
+    setup.pipeline.start()
+    setup.pods.upsert(pod("a", "1"))
+    setup.nodes.upsert(node("n", "1"))
+    setup.handler.wait("a", 1)
+    setup.handler.wait("others", 1)
+    setup.pods.upsert(pod("a", "2"))
+    setup.nodes.upsert(node("n", "2"))
+    setup.pods.upsert(pod("b", "1"))
+    setup.handler.wait("b", 1)
+    assert (setup.handler.seen["a"], setup.handler.seen["others"]) == (1, 1)
+    setup.pods.upsert(pod("a", "3", phase="Running"))
+    setup.handler.wait("a", 2)
 
 
 def test_stopped_it_takes_nothing_and_started_again_everything(setup: Setup) -> None:

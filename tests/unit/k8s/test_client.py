@@ -9,7 +9,7 @@ from kuryr.k8s.client import Client
 from kuryr.k8s.errors import ApiError, Gone, NotHolding, TooManyRequests, Unauthorized, Unavailable
 from kuryr.k8s.settings import ApiSettings
 from kuryr.objects.meta import Key
-from kuryr.objects.resources import PODS
+from kuryr.objects.resources import NODES, PODS
 from tests.unit.k8s.scripted_api import Answer, Request, ScriptedApi
 
 POD = {"metadata": {"name": "web", "namespace": "default", "uid": "1", "resourceVersion": "7"}}
@@ -65,14 +65,14 @@ def test_an_object_that_cannot_be_decoded_names_the_field() -> None:
 
 def test_null_means_absent() -> None:
     body = {
-        **POD,
+        "metadata": {"name": "node1", "labels": None},
         "spec": None,
-        "status": {"podIPs": None, "conditions": [{"type": "Ready", "status": None}]},
+        "status": {"addresses": [{"type": "Hostname", "address": None}]},
     }
     with ScriptedApi(lambda _: Answer(200, body)) as api:
-        pod = client_of(api).get(PODS, WEB)
-    assert pod.status.pod_ips == []
-    assert pod.status.conditions[0].type == "Ready"
+        node = client_of(api).get(NODES, Key("", "node1"))
+    assert node.metadata.labels == {}
+    assert [(each.type, each.address) for each in node.status.addresses] == [("Hostname", "")]
 
 
 def test_one_bad_item_does_not_spoil_a_list() -> None:
