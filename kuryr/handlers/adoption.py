@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from kuryr.drivers.types import Affected, Allocation, Owner
-from kuryr.errors import KuryrError, Retry, WaitFor
+from kuryr.errors import Retry, WaitFor
 from kuryr.handlers import statuses
 from kuryr.handlers.base import Context, Handler
 from kuryr.handlers.decision import LEASE, is_decided
@@ -109,11 +109,6 @@ class AdoptionHandler(Handler):
             ) from error
         finally:
             self._marked.pop(key, None)
-
-    def report(self, key: Key, error: KuryrError) -> None:
-        """An Event on the pod; a conflict only says that the store was not up to date."""
-        if error.reason != "Conflict":
-            super().report(key, error)
 
 
 def adopted(entry: VIFStatus, found: Allocation, expected: list[str], *, now: datetime) -> VIFStatus:

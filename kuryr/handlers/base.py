@@ -19,7 +19,7 @@ from oslo_config import cfg
 from kuryr.drivers.loading import Drivers
 from kuryr.drivers.types import Affected, Stores
 from kuryr.errors import KuryrError
-from kuryr.k8s.errors import NotFound
+from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.objects.meta import Key, KubernetesObject
 from kuryr.objects.resources import Resource
 
@@ -69,6 +69,9 @@ class Handler(abc.ABC):
     def concerns(self, change: Change[Any]) -> bool:
         """Whether a change of an object of :attr:`resource` calls for a reconcile; by default every change does.
 
+        Not asked where nothing differs that the kind's class holds. So a write that a Conflict refused must be tried
+        again (:class:`~kuryr.errors.Retry`): the change that it met need not bring the key back.
+
         A change that the handler itself makes to report a failure must not, or it would undo the key's back-off.
         """
         return True
@@ -102,7 +105,12 @@ class Handler(abc.ABC):
             return True
 
     def report(self, key: Key, error: KuryrError) -> None:
-        """Tell people about an error of ``key``: by default an Event on the object. Must not raise ``KuryrError``."""
+        """Tell people about an error of ``key``: by default an Event on the object. Must not raise ``KuryrError``.
+
+        Nobody is told of a Conflict: it only says that the store was not up to date.
+        """
+        if error.reason == Conflict.reason:
+            return
         obj = self.context.stores[self.resource].get(key)
         if obj is not None:
             self.event(obj, error)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kuryr.drivers.types import Affected
-from kuryr.errors import Terminal
+from kuryr.errors import Retry, Terminal
 from kuryr.handlers.base import Context, Handler
 from kuryr.k8s.apply import remove_finalizer
 from kuryr.k8s.errors import Conflict, NotFound
@@ -57,16 +57,20 @@ def kuryrport_for(pod: Pod) -> dict[str, Any]:
 
 
 def release_pod(client: Client, pod: Pod) -> None:
-    """Take the original's finalizer off a pod."""
+    """Take the original's finalizer off a pod.
+
+    :raises Retry: where the pod changed since the store saw it; what changed need not show in the store.
+    """
     patch = remove_finalizer(pod, POD_FINALIZER)
     if patch is None:
         return
     patch["metadata"]["uid"] = pod.metadata.uid
     try:
         client.merge_patch(PODS, pod.key, patch)
-    except (NotFound, Conflict):
-        # Gone, or changed since the store saw it: the store will tell.
+    except NotFound:
         return
+    except Conflict as error:
+        raise Retry(f"Pod {pod.key} changed while it was released: {error}", reason="Conflict") from error
 
 
 class VIFHandler(Handler):

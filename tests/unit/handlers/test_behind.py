@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from kuryr.errors import Retry
 from kuryr.handlers.node import NodeHandler, kuryrport_key
-from kuryr.handlers.vif import VIFHandler
-from kuryr.k8s.errors import NotFound
+from kuryr.handlers.vif import LOOK_AGAIN, VIFHandler
+from kuryr.k8s.errors import Conflict, NotFound
 from kuryr.k8s.lease import LEASES
 from kuryr.k8s.store import Store
 from kuryr.objects.core import Node, Pod, PodSpec
 from kuryr.objects.kuryrport import KuryrPort, KuryrPortSpec
 from kuryr.objects.meta import Key, KubernetesObject, ObjectMeta
+from kuryr.objects.original import POD_FINALIZER
 from kuryr.objects.resources import KURYRPORTS, NODES, PODS, Resource
 
 KEY = Key("ns", "a")
@@ -26,12 +28,19 @@ class Client:
     def __init__(self) -> None:
         self.there: dict[tuple[str, Key], KubernetesObject] = {}
         self.asked: list[str] = []
+        self.refused = 0
 
     def get(self, resource: Resource[Any], key: Key) -> Any:
         self.asked.append(f"get {resource.plural}")
         if (resource.plural, key) not in self.there:
             raise NotFound(f"get {resource.plural}", "not found", status=404)
         return self.there[resource.plural, key]
+
+    def merge_patch(self, resource: Resource[Any], key: Key, patch: Any) -> None:
+        self.asked.append(f"patch {resource.plural}")
+        if self.refused:
+            self.refused -= 1
+            raise Conflict(f"patch {resource.plural}", "the object has been modified", status=409)
 
     def delete(self, resource: Resource[Any], key: Key, *, uid: str) -> None:
         self.asked.append(f"delete {resource.plural} {uid}")
@@ -123,12 +132,27 @@ def test_a_pod_that_no_longer_needs_one(setup: Setup) -> None:
 def test_a_kuryrport_that_the_store_does_not_show_yet_is_not_created_again(setup: Setup) -> None:
     setup.stores[PODS].upsert(pod("new"))
     handler = VIFHandler(setup.context)
-    handler.reconcile(KEY)
-    handler.reconcile(KEY)
+    assert handler.reconcile(KEY) == LOOK_AGAIN
+    assert handler.reconcile(KEY) == LOOK_AGAIN
     assert setup.client.asked == ["create kuryrports", "get kuryrports"]
     del setup.client.there["kuryrports", KEY]
     handler.reconcile(KEY)
     assert setup.client.asked[2:] == ["get kuryrports", "create kuryrports"]
+
+
+def test_a_pod_that_changed_unseen_is_released_at_the_next_try(setup: Setup) -> None:
+    """What a kubelet reported does not show in the store, so that no change of it would bring the pod back."""
+    done = pod("done")
+    done.status.phase = "Succeeded"
+    done.metadata.finalizers = [POD_FINALIZER]
+    setup.stores[PODS].upsert(done)
+    handler = VIFHandler(setup.context)
+    setup.client.refused = 1
+    with pytest.raises(Retry) as told:
+        handler.reconcile(KEY)
+    handler.report(KEY, told.value)
+    handler.reconcile(KEY)
+    assert setup.client.asked == ["patch pods", "patch pods"]
 
 
 @pytest.mark.parametrize("there", [True, False])
