@@ -40,7 +40,7 @@ class AdoptionHandler(Handler):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._lease = Key(context.conf.kubernetes.lease_namespace, LEASE)
-        # What is marked in the cloud already, by pod, until the pod's other interfaces are too and it is written down.
+        # What is marked in the cloud already, by pod, until the store shows that it is written down.
         self._marked: dict[Key, dict[str, Allocation]] = {}
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
@@ -69,6 +69,8 @@ class AdoptionHandler(Handler):
             if names:
                 self._adopt(key, pod, port, names)
                 return None
+        # Not before the store shows it: a look in between would mark the ports again.
+        self._marked.pop(key, None)
         # An ended pod is let go when its ports are released.
         if held(pod) and not pod.deleting:
             release_pod(self.context.client, pod)
@@ -107,8 +109,6 @@ class AdoptionHandler(Handler):
             raise Retry(
                 f"KuryrPort {key} changed while it was adopted: {error}", reason="Conflict"
             ) from error
-        finally:
-            self._marked.pop(key, None)
 
 
 def adopted(entry: VIFStatus, found: Allocation, expected: list[str], *, now: datetime) -> VIFStatus:

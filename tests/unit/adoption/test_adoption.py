@@ -2,6 +2,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from kuryr.cloud.ports import Port
 from kuryr.controller import adoption
 from kuryr.controller.verdicts import Code
 from kuryr.drivers.types import Allocation
-from kuryr.handlers.adoption import adopted
+from kuryr.handlers.adoption import AdoptionHandler, adopted
 from kuryr.handlers.decision import DECIDED, LEASE, is_decided, undecided
 from kuryr.handlers.vif import needs_port
 from kuryr.k8s.lease import LEASES, Lease
@@ -21,6 +22,7 @@ from kuryr.objects.kuryrport import UP, KuryrPort
 from kuryr.objects.meta import Key, ObjectMeta
 from kuryr.objects.original import POD_FINALIZER, unadopted_interfaces
 from kuryr.objects.resources import KURYRPORTS
+from kuryr.objects.resources import PODS as POD_KIND
 from kuryr.objects.vif import decode
 
 RECORDED = Path(__file__).parents[2] / "functional" / "adoption" / "recorded"
@@ -136,3 +138,62 @@ def test_a_pod_that_only_finalizers_keep_needs_no_port(
         name="a", finalizers=finalizers, deletion_grace_period_seconds=grace, deletion_timestamp=deleted
     )
     assert needs_port(Pod(metadata=metadata, spec=PODS[0].spec)) is needed
+
+
+def test_ports_are_marked_once_though_the_store_is_behind() -> None:
+    key = Key("shop", "two-nics")
+    (pod,) = [pod for pod in PODS if pod.key == key]
+    (port,) = [port for port in KURYRPORTS_THERE if port.key == key]
+    marked: list[str] = []
+    written: list[Any] = []
+
+    class Driver:
+        def adopt(self, owner: Any, ifname: str, vif: Any, project_id: str) -> Allocation:
+            marked.append(ifname)
+            return Allocation(
+                vif=vif,
+                project_id=project_id,
+                security_groups=("open",),
+                subnet_ids=("pods",),
+                reason="recorded",
+            )
+
+    class Client:
+        def merge_patch(self, kind: Any, key: Key, patch: Any, *, subresource: str = "") -> None:
+            written.append((kind.plural, patch))
+
+    lease = Lease(
+        metadata=ObjectMeta(
+            name=LEASE, namespace="kube-system", annotations={DECIDED: "2026-01-01T00:00:00Z"}
+        )
+    )
+    stores: dict[Any, Store[Any]] = {kind: Store() for kind in (POD_KIND, KURYRPORTS, LEASES)}
+    for kind, obj in ((POD_KIND, pod), (KURYRPORTS, port), (LEASES, lease)):
+        stores[kind].upsert(obj)
+    context: Any = SimpleNamespace(
+        conf=SimpleNamespace(kubernetes=SimpleNamespace(lease_namespace="kube-system")),
+        client=Client(),
+        stores=stores,
+        drivers=SimpleNamespace(
+            pod_project=SimpleNamespace(project=lambda pod: "project"),
+            pod_security_groups=SimpleNamespace(security_groups=lambda pod, project: ["open"]),
+            vif_driver=lambda name: Driver(),
+        ),
+    )
+    handler = AdoptionHandler(context)
+    handler.reconcile(key)
+    handler.reconcile(key)
+    assert sorted(marked) == ["eth0", "eth1"]
+    (kind, patch), again = written
+    assert kind == "kuryrports"
+    assert again[1]["status"]["vifs"].keys() == patch["status"]["vifs"].keys() == {"eth0", "eth1"}
+    # Once it is shown, only the finalizer is left, and the ports are looked at anew another time.
+    shown = {
+        name: msgspec.convert(vif, type(port.status.vifs[name]))
+        for name, vif in patch["status"]["vifs"].items()
+    }
+    status = msgspec.structs.replace(port.status, vifs=shown)
+    stores[KURYRPORTS].upsert(msgspec.structs.replace(port, status=status))
+    handler.reconcile(key)
+    assert len(marked) == 2
+    assert written[-1][0] == "pods"
