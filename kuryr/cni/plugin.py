@@ -17,7 +17,7 @@ from kuryr.cni.addressing import Plan, plan
 from kuryr.cni.attachments import Attachment
 from kuryr.cni.binding import container
 from kuryr.cni.binding.base import BindingDriver, BindingError, Node
-from kuryr.cni.kuryrports import KuryrPorts, allocated, diagnose, reported_up
+from kuryr.cni.kuryrports import KuryrPorts, allocated, diagnose, give_up_at, reported_up
 from kuryr.cni.locks import KeyedLocks
 from kuryr.cni.pending import Addition, Additions
 from kuryr.cni.protocol import IP, CniError, Code, Interface, Request, Result, Route
@@ -53,7 +53,8 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``timeout``: seconds for each of the two waits of ADD, as [cni_daemon] vif_annotation_timeout gives it now.
+    """``timeout``: seconds for each of the two waits of ADD, as [cni_daemon] vif_annotation_timeout gives it now; for the
+    KuryrPort since one of the node was filled last.
 
     ``deadline``: seconds for a whole ADD. The kubelet gives up after 240 and then names no cause.
     ``workers``: how many requests plug or unplug at a time; those that wait do not count.
@@ -130,7 +131,13 @@ class Plugin:
             kuryrport = self._kuryrports.wait_for(
                 pod,
                 lambda found: allocated(found, uid),
-                min(last, began + self._settings.timeout()),
+                lambda found: give_up_at(
+                    found,
+                    began=began,
+                    last_filled=self._kuryrports.last_filled,
+                    timeout=self._settings.timeout(),
+                    last=last,
+                ),
                 addition.cancelled,
             )
         if kuryrport is None:
@@ -222,7 +229,7 @@ class Plugin:
             lambda kuryrport: (
                 allocated(kuryrport, uid) and kuryrport is not None and reported_up(kuryrport, name)
             ),
-            deadline,
+            lambda _: deadline,
             addition.cancelled,
         )
         return found is not None

@@ -200,10 +200,14 @@ class Reporter:
             return
         try:
             self._client.merge_patch(KURYRPORTS, report.key, patch, subresource="status")
-        except (NotFound, Conflict):
+        except NotFound:
             LOG.debug("KuryrPort %s went away before it could be reported up", report.key)
         except Invalid as error:
             LOG.error("KuryrPort %s could not be reported up: %s", report.key, error)
+        except Conflict as error:
+            # Many wrote at once, or it is another by now: the next try tells.
+            LOG.debug("KuryrPort %s could not be reported up yet: %s", report.key, error)
+            self._later.append((time.monotonic() + RETRY_AFTER, report))
         except ApiError as error:
             LOG.warning("KuryrPort %s could not be reported up yet: %s", report.key, error)
             self._later.append((time.monotonic() + RETRY_AFTER, report))

@@ -21,8 +21,8 @@ OPTS = [
         min=1,
         max=200,
         mutable=True,
-        help="Seconds that ADD waits for the KuryrPort, and again for its interface to be up. Both together stay "
-        "below the kubelet's own deadline of four minutes.",
+        help="Seconds that ADD waits for the KuryrPort, counted anew while other KuryrPorts of the node are filled, and "
+        "again for its interface to be up. Both together stay below the kubelet's own deadline of four minutes.",
     ),
     cfg.IntOpt(
         "worker_num",

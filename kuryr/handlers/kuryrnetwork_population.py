@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from kuryr.drivers.types import Affected
 from kuryr.drivers.vif_pool.stockroom import shape_of
+from kuryr.errors import Retry
 from kuryr.handlers.base import Context, Handler, Right
 from kuryr.handlers.decision import undecided
 from kuryr.handlers.node import RECHECK_UNDECIDED
@@ -74,9 +75,12 @@ class KuryrNetworkPopulationHandler(Handler):
         patch = {"metadata": {"uid": network.metadata.uid}, "status": {"populated": True}}
         try:
             self.context.client.merge_patch(KURYRNETWORKS, network.key, patch, subresource="status")
-        except (NotFound, Conflict):
-            # Gone, or another of the same name by now: the store will tell.
+        except NotFound:
             return
+        except Conflict as error:
+            raise Retry(
+                f"KuryrNetwork {network.key} changed meanwhile: {error}", reason=Conflict.reason
+            ) from error
 
     def _drain(self, key: Key, network: KuryrNetwork | None) -> None:
         with self._lock:

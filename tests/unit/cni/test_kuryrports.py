@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
 import pytest
 
-from kuryr.cni.kuryrports import KuryrPorts, allocated, diagnose, reported_up
+from kuryr.cni.kuryrports import KuryrPorts, allocated, diagnose, give_up_at, reported_up
 from kuryr.cni.reports import up_patch
 from kuryr.k8s.informer import Change
 from kuryr.k8s.store import Store
@@ -59,15 +60,50 @@ def test_the_cause_is_named() -> None:
     assert diagnose(silent, "u") == "the port could not be had: QuotaExceeded: ports: 10"
 
 
+@pytest.mark.parametrize(
+    ("last_filled", "timeout", "known", "expected"),
+    [
+        pytest.param(-math.inf, 60, False, 1060, id="nothing comes"),
+        pytest.param(900, 60, False, 1060, id="others came before"),
+        pytest.param(1050, 60, False, 1110, id="others come"),
+        pytest.param(1050, 60, True, 1060, id="others come, but it is known what is wrong"),
+        pytest.param(1100, 60, False, 1140, id="time is left for the interface"),
+        pytest.param(1100, 150, False, 1150, id="never less than the option says"),
+        pytest.param(1100, 300, False, 1200, id="never longer than the whole ADD may take"),
+    ],
+)
+def test_how_long_a_kuryrport_is_waited_for(
+    last_filled: float, timeout: float, known: bool, expected: float
+) -> None:
+    found = kuryrport(vifs=False)
+    if known:
+        found.status.conditions = [Condition(type=ALLOCATED, status="False", reason="QuotaExceeded")]
+    told = give_up_at(found, began=1000, last_filled=last_filled, timeout=timeout, last=1200)
+    assert told == expected
+
+
+def test_it_is_known_when_a_port_came_last() -> None:
+    ports = KuryrPorts(Store())
+    assert ports.last_filled == -math.inf
+    ports.changed(Change(None, kuryrport(vifs=False)))
+    assert ports.last_filled == -math.inf
+    ports.changed(Change(kuryrport(vifs=False), kuryrport()))
+    came = ports.last_filled
+    assert came > 0
+    ports.changed(Change(kuryrport(), kuryrport(deleting=True)))
+    ports.changed(Change(kuryrport(deleting=True), None))
+    assert ports.last_filled == came
+
+
 def test_waiting_ends_at_the_deadline_and_when_cancelled() -> None:
     store: Store[KuryrPort] = Store()
     ports = KuryrPorts(store)
     never = lambda: False  # noqa: E731
     key = Key("default", "web")
-    assert ports.wait_for(key, lambda k: k is not None, time.monotonic(), never) is None
-    assert ports.wait_for(key, lambda k: k is not None, time.monotonic() + 60, lambda: True) is None
+    assert ports.wait_for(key, lambda k: k is not None, lambda _: time.monotonic(), never) is None
+    assert ports.wait_for(key, lambda k: k is not None, lambda _: time.monotonic() + 60, lambda: True) is None
     store.upsert(kuryrport())
-    assert ports.wait_for(key, lambda k: k is not None, time.monotonic(), never) is not None
+    assert ports.wait_for(key, lambda k: k is not None, lambda _: time.monotonic(), never) is not None
 
 
 def test_whoever_waits_is_woken_by_its_own_pods_changes_alone() -> None:
@@ -82,7 +118,8 @@ def test_whoever_waits_is_woken_by_its_own_pods_changes_alone() -> None:
             waiting[name].set()
             return found is not None
 
-        assert ports.wait_for(Key("default", name), there, time.monotonic() + 60, lambda: False) is not None
+        key, deadline = Key("default", name), time.monotonic() + 60
+        assert ports.wait_for(key, there, lambda _: deadline, lambda: False) is not None
 
     threads = [threading.Thread(target=wait, args=(name,)) for name in waiting]
     for thread in threads:
