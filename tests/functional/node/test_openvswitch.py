@@ -7,6 +7,7 @@ import json
 import os
 import pkgutil
 import threading
+import time
 
 import pytest
 
@@ -168,6 +169,20 @@ def test_a_runtime_that_does_not_tell_the_uid(node: TestNode, sandbox: str) -> N
 def test_add_waits_for_the_kuryrport(node: TestNode, sandbox: str) -> None:
     pending = node.begin("ADD", "c1", sandbox)
     node.put(kuryrport("uid-1"))
+    node.put(kuryrport("uid-1", ovs_vif()))
+    node.wait_for_port(TAP, "c1")
+    node.ovs.install(TAP)
+    assert pending.result().code == 0
+
+
+def test_add_waits_on_while_others_of_the_node_come(node: TestNode, sandbox: str) -> None:
+    node.timeout = 2.0
+    pending = node.begin("ADD", "c1", sandbox)
+    for number in range(8):
+        node.put(kuryrport(f"other-{number}", ovs_vif(SECOND), name=f"other-{number}"))
+        time.sleep(0.5)
+    assert not pending.done()
+    node.timeout = 10.0
     node.put(kuryrport("uid-1", ovs_vif()))
     node.wait_for_port(TAP, "c1")
     node.ovs.install(TAP)
