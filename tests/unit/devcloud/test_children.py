@@ -10,11 +10,14 @@ import pytest
 from devcloud import children, processes, shell
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
 from devcloud import cli, paths, processes, shell
 from devcloud.steps import Step, run_steps
 
+# As in a terminal: tests that a script runs in the background inherit that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 directory = Path(sys.argv.pop())
 paths.CACHE, paths.RUN, paths.LOGS = directory, directory / "run", directory / "logs"
 command = f"sleep 600 & echo $$ $! > {directory}/written; mv {directory}/written {directory}/pids; wait"
