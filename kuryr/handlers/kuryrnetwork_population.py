@@ -31,6 +31,8 @@ class KuryrNetworkPopulationHandler(Handler):
         self._lock = threading.Lock()
         # Of networks that are there, so that it is known of those that are gone.
         self._subnets: dict[Key, tuple[str, ...]] = {}
+        # UIDs of networks whose pools were asked while the store does not show the mark: asked again they would make more.
+        self._asked: dict[Key, str] = {}
 
     def watches(self) -> Mapping[Resource[Any], Affected]:
         """A network may have been there before the first node."""
@@ -48,11 +50,15 @@ class KuryrNetworkPopulationHandler(Handler):
             return None
         with self._lock:
             self._subnets[key] = network.subnet_ids
-        if network.status.populated or not (network.used_by_default and network.ready):
+        if network.status.populated:
+            self._asked.pop(key, None)
+            return None
+        if not (network.used_by_default and network.ready):
             return None
         if undecided(self.context.stores, self.context.conf.kubernetes.lease_namespace):
             return RECHECK_UNDECIDED
-        if self._populate(network):
+        if self._asked.get(key) == network.metadata.uid or self._populate(network):
+            self._asked[key] = network.metadata.uid
             self._mark(network)
         return None
 
@@ -83,6 +89,7 @@ class KuryrNetworkPopulationHandler(Handler):
             ) from error
 
     def _drain(self, key: Key, network: KuryrNetwork | None) -> None:
+        self._asked.pop(key, None)
         with self._lock:
             known = self._subnets.pop(key, ())
         subnets = {*known, *(network.subnet_ids if network is not None else ())}

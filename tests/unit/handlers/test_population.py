@@ -4,6 +4,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from kuryr.errors import Retry
@@ -32,7 +33,7 @@ class Client:
             raise Conflict("patch kuryrnetworks", "the object has been modified", status=409)
 
 
-def test_a_conflict_is_tried_again() -> None:
+def test_a_mark_that_met_a_conflict_is_tried_again_and_the_pools_are_asked_once() -> None:
     asked: list[str] = []
     pool = SimpleNamespace(keeps_vifs=True, populate=lambda node, count, shape: asked.append(node))
     conf = SimpleNamespace(
@@ -57,4 +58,11 @@ def test_a_conflict_is_tried_again() -> None:
         handler.reconcile(KEY)
     handler.reconcile(KEY)
     assert [patch["status"] for patch in client.patches] == [{"populated": True}] * 2
-    assert asked == ["node", "node"]
+    assert asked == ["node"]
+
+    network = stores[KURYRNETWORKS].get(KEY)
+    stores[KURYRNETWORKS].upsert(msgspec.structs.replace(network, status=KuryrNetworkStatus(populated=True)))
+    handler.reconcile(KEY)
+    stores[KURYRNETWORKS].upsert(network)
+    handler.reconcile(KEY)
+    assert asked == ["node", "node"], "the mark was taken away: they are asked anew"
