@@ -285,7 +285,7 @@ class Switch:
         """
 
         def build(tables: Any, transaction: Any) -> None:
-            interface = _find(tables, "Interface", name)
+            interface = self._interface(tables, name)
             if interface is None:
                 raise SwitchError(f"port {name} does not exist")
             for key, value in values.items():
@@ -303,7 +303,7 @@ class Switch:
         """
 
         def build(tables: Any, transaction: Any) -> None:
-            interface = _find(tables, "Interface", name)
+            interface = self._interface(tables, name)
             if interface is None or not expected.items() <= interface.external_ids.items():
                 raise SwitchError(f"port {name} is gone or another's by now: expected {dict(expected)}")
             for key in drop:
@@ -328,7 +328,7 @@ class Switch:
         def build(tables: Any, transaction: Any) -> None:
             nonlocal found, target
             found = False
-            interface = _find(tables, "Interface", name)
+            interface = self._interface(tables, name)
             if interface is None:
                 return
             if expected is not None:
@@ -354,6 +354,12 @@ class Switch:
                 lambda: False,
             )
         return found
+
+    def _interface(self, tables: Any, name: str) -> Any:
+        """The row of an interface that is there, None where none is. Reading every row's name would take a request's time."""
+        rows = self._rows["Interface"]
+        found = next((uuid for uuid, row in rows.items() if row[0] == name), None)
+        return tables["Interface"].rows.get(found)
 
     def _row_changed(self, table: str, row: Any, gone: bool) -> None:
         if gone:

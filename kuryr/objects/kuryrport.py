@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kuryr.objects.meta import Condition, KubernetesObject
-from kuryr.objects.vif import VIF, InvalidVIF, decode
+from kuryr.objects.vif import VIF, decode, stored_id
 
 FINALIZER = "kuryr.openstack.org/kuryrport-finalizer"
 NODE_LABEL = "kuryr.openstack.org/nodeName"
@@ -93,13 +93,10 @@ VIF_IDS = "vif-ids"
 
 
 def used_vif_ids(port: KuryrPort) -> list[str]:
-    """Ids of the VIFs that a pod or node has by this KuryrPort; a pool's are in nobody's use."""
+    """Ids of the VIFs that a pod or node has by this KuryrPort; a pool's are in nobody's use.
+
+    One that cannot be understood is in use all the same.
+    """
     if port.spec.owner_kind == "Pool":
         return []
-    found = []
-    for entry in port.status.vifs.values():
-        try:
-            found.append(decode(entry.vif).id)
-        except InvalidVIF:
-            continue
-    return found
+    return [vif_id for entry in port.status.vifs.values() if (vif_id := stored_id(entry.vif))]

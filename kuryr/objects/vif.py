@@ -309,6 +309,13 @@ def _decode_subnet(data: Primitive) -> Subnet:
     )
 
 
+def stored_id(primitive: Any) -> str:
+    """Id of the Neutron port of a stored VIF, without a look at the rest; empty where there is none to be read."""
+    data = primitive.get("versioned_object.data") if isinstance(primitive, dict) else None
+    found = data.get("id") if isinstance(data, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def decode(primitive: Any) -> VIF:
     """The VIF of a stored one.
 

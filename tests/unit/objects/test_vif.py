@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuryr.objects.kuryrport import KuryrPort
+from kuryr.objects.kuryrport import KuryrPort, used_vif_ids
 from kuryr.objects.vif import (
     KINDS,
     VIF,
@@ -27,6 +27,7 @@ from kuryr.objects.vif import (
     VIFVlanNested,
     decode,
     encode,
+    stored_id,
     vif_name,
 )
 
@@ -165,6 +166,21 @@ def test_a_broken_vif_is_refused_or_understood_but_never_a_bug(
         assert subnet.version in (4, 6)
         assert subnet.prefixlen >= 0
     assert decode(encode(vif)).id == vif.id
+
+
+@given(anything)
+def test_an_id_is_read_of_anything(value: Any) -> None:
+    assert stored_id(value) == ""
+
+
+def test_a_vif_that_cannot_be_understood_is_in_use_all_the_same() -> None:
+    port = recorded(RECORDED[0])
+    before = used_vif_ids(port)
+    assert before == [vif.id for vif in port.decoded_vifs().values()]
+    port.status.vifs["eth0"].vif["versioned_object.name"] = "VIFSriov"
+    assert used_vif_ids(port) == before
+    port.spec.owner_kind = "Pool"
+    assert used_vif_ids(port) == []
 
 
 @given(anything)
