@@ -30,6 +30,9 @@ _RTPROT_STATIC = 4
 _RTN_UNICAST = 1
 _RT_SCOPE_LINK = 253
 _SYSCTL = "/proc/sys/net/ipv6/conf/{}/{}"
+_IPV6 = {"disable_ipv6": "0", "accept_dad": "0", "accept_ra": "0"}
+_REPEAT_LATER = {"mldv2_unsolicited_report_interval": "30000"}
+"""In milliseconds; the repetition comes at a random moment of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,16 +347,23 @@ def index_of(name: str) -> int:
         raise NetworkError(f"interface {name} does not exist") from None
 
 
-def prepare_ipv6(name: str) -> None:
+def prepare_ipv6(name: str, *, wired: bool = False) -> None:
     """Set an interface of this thread's namespace, before it is up, for addresses that Neutron gave it.
 
     No duplicate address detection (it takes a second and Neutron makes sure), and router advertisements change
     neither addresses nor routes.
+
+    :param wired: the port carries traffic already, so the interface's first reports of its multicast groups arrive.
+        They are repeated all the same, but within half a minute instead of a second: each goes to all ports of the
+        network, and while a burst of pods starts the first ones are enough.
     """
-    for setting, value in (("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")):
+    settings = _IPV6 | _REPEAT_LATER if wired else _IPV6
+    for setting, value in settings.items():
         path = Path(_SYSCTL.format(name, setting))
         try:
-            path.write_text(value)
+            # Reading is cheap; some are written under the kernel's lock of all networking.
+            if path.read_text().strip() != value:
+                path.write_text(value)
         except FileNotFoundError:
             return  # a kernel without IPv6; adding an address says so
         except OSError as error:

@@ -65,15 +65,18 @@ def put_back(host: str, inner: str, attachment: Attachment, mtu: int) -> bool:
     return False
 
 
-def configure(attachment: Attachment, plan: Plan, *, compute_checksums: bool = False) -> None:
+def configure(
+    attachment: Attachment, plan: Plan, *, compute_checksums: bool = False, wired: bool = False
+) -> None:
     """Bring the sandbox's interface up with the plan's addresses and routes.
 
     :param compute_checksums: the switch does not do it, so the interface must.
+    :param wired: the port carries traffic already.
     """
     with netns.entered(attachment.netns), links.links() as link:
         name = attachment.ifname
         if plan.ipv6:
-            links.prepare_ipv6(name)
+            links.prepare_ipv6(name, wired=wired)
         if compute_checksums:
             offload.disable_tx_checksums(name)
         with link.together():

@@ -108,7 +108,7 @@ class OpenVSwitchBinding(ParkingDriver):
         try:
             with stages.measure(NETLINK):
                 container.take(waiting.inner, attachment, plan.mtu)
-                self._configure(vif, attachment, plan)
+                self._configure(vif, attachment, plan, wired=switch.state.wired(attachment.device))
             with stages.measure(OVS):
                 written()
         except Exception:
@@ -119,9 +119,11 @@ class OpenVSwitchBinding(ParkingDriver):
                 written()
             raise
 
-    def _configure(self, vif: VIFOpenVSwitch, attachment: Attachment, plan: Plan) -> None:
+    def _configure(
+        self, vif: VIFOpenVSwitch, attachment: Attachment, plan: Plan, *, wired: bool = False
+    ) -> None:
         datapath = vif.datapath_type or self.node.switch.state.bridges.get(vif.bridge_name, "")
-        container.configure(attachment, plan, compute_checksums=datapath == "netdev")
+        container.configure(attachment, plan, compute_checksums=datapath == "netdev", wired=wired)
 
     def _evict(self, device: str) -> None:
         """Make room: the port belongs to a sandbox that the pod no longer has."""

@@ -146,6 +146,27 @@ def test_add_moves_what_waits(node: PoolNode, sandbox: str) -> None:
     assert node.call("CHECK", "c1", sandbox, prevResult=answer.document).code == 0
 
 
+def ipv6_setting(netns: str, name: str) -> str:
+    """A setting of the sandbox's eth0."""
+    return namespaces.run(netns, "cat", f"/proc/sys/net/ipv6/conf/eth0/{name}").strip()
+
+
+@pytest.mark.parametrize(("pooled", "milliseconds"), [(True, "30000"), (False, "1000")])
+def test_reports_of_multicast_groups_are_repeated_later_where_the_first_arrive(
+    node: PoolNode, sandbox: str, pooled: bool, milliseconds: str
+) -> None:
+    """The first ones of a port that is not wired yet go nowhere, so there the repetition must come soon."""
+    vif = ovs_vif(dual=True)
+    if pooled:
+        fill(node, vif)
+    node.give("uid-1", vif)
+    answer = add(node, "c1", sandbox) if pooled else node.attach("c1", sandbox)
+    assert answer.code == 0, answer
+    assert ipv6_setting(sandbox, "mldv2_unsolicited_report_interval") == milliseconds
+    assert [ipv6_setting(sandbox, name) for name in ("disable_ipv6", "accept_dad", "accept_ra")] == ["0"] * 3
+    assert "fd00:10:10::7/64" in namespaces.run(sandbox, "ip", "address", "show", "eth0")
+
+
 def test_del_moves_it_back_clean_and_the_next_pod_has_it(node: PoolNode, sandbox: str) -> None:
     fill(node, VIF)
     before = index()
