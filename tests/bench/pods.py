@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,8 +13,7 @@ from typing import Any
 import msgspec
 
 from devcloud import kuryr
-from devcloud.kubernetes import certificates, cluster, control_plane
-from devcloud.kubernetes.images import PAUSE
+from devcloud.kubernetes import certificates, cluster, control_plane, images
 from kuryr.k8s.client import Client
 from kuryr.k8s.errors import NotFound
 from kuryr.k8s.settings import ApiSettings
@@ -27,6 +27,12 @@ NODES = tuple(node.name for node in cluster.NODES)
 
 _CREATORS = 8
 """Pods created at the same time: faster than any part of the cluster takes them up."""
+
+_SWEPT_TIMEOUT = 180.0
+"""Seconds; three times as long as a kubelet lets what is dead lie."""
+
+_AFTER_SWEEP = 5.0
+"""Seconds for what a runtime tidies up after the last one."""
 
 Manifest = dict[str, Any]
 
@@ -62,7 +68,7 @@ def pod(name: str, *, node: str = "", host_network: bool = False, sandbox: bool 
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 0 if not sandbox else 1,
         "hostNetwork": host_network,
-        "containers": [{"name": "pause", "image": PAUSE}],
+        "containers": [{"name": "pause", "image": images.PAUSE}],
     }
     if node:
         spec["nodeSelector"] = {"kubernetes.io/hostname": node}
@@ -109,7 +115,8 @@ class Namespace:
             return list(creators.map(one, manifests))
 
     def burst(self, name: str, size: int, *, host_network: bool = False) -> Burst:
-        """So many pods at once, on the nodes in turn; deleted afterwards."""
+        """So many pods at once, on the nodes in turn, when the nodes are swept; deleted afterwards."""
+        self.wait_swept()
         used = cpu.busy()
         names = self.create(
             *(
@@ -128,6 +135,28 @@ class Namespace:
         self.delete(names, timeout=300)
         return burst
 
+    def wait_swept(self) -> None:
+        """Wait until the kubelets have removed the sandboxes of pods that are gone.
+
+        They do so once a minute, all at once: what a burst left would take its time from the next one.
+
+        :raises MeasurementError: where they do not.
+        """
+        end = time.monotonic() + _SWEPT_TIMEOUT
+        waited = False
+        while (left := _sandboxes() - self._pods_on_nodes()) > 0:
+            if time.monotonic() > end:
+                raise MeasurementError(
+                    f"{left} sandboxes of pods that are gone were not removed in {_SWEPT_TIMEOUT:.0f} s"
+                )
+            waited = True
+            time.sleep(1.0)
+        if waited:
+            time.sleep(_AFTER_SWEEP)
+
+    def _pods_on_nodes(self) -> int:
+        return sum(bool(pod.spec.node_name) for pod in self._client.list(PODS).items)
+
     def delete(self, names: Sequence[str], timeout: float = 180) -> None:
         """Delete pods and wait until they and their KuryrPorts are gone."""
 
@@ -144,6 +173,12 @@ class Namespace:
 
     def _with_kuryrport(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if self.watch.reached(name, stopwatch.KURYRPORT)]
+
+
+def _sandboxes() -> int:
+    """Sandboxes that the container runtimes of all nodes have, running or not."""
+    of_kind = 'labels."io.cri-containerd.kind"==sandbox'
+    return sum(len(images.ctr(node, "containers", "list", "-q", of_kind).split()) for node in cluster.NODES)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _by_themselves(bench: Bench, space: Namespace) -> list[Figure]:
     neutron = openstack.neutron()
     figures = []
     for size in bench.amounts.bursts:
-        _settle()
+        _settle(space)
         hand, *_ = ports.compare(neutron, size, bench.amounts.in_flight, bench.say)
         before = metrics.pool_events()
         pods = space.burst(f"pooled-{size}", size)
@@ -124,16 +124,23 @@ def _warm_bursts(bench: Bench, space: Namespace) -> list[Figure]:
     size = min(50, max(bench.amounts.bursts))
     own: list[float] = []
     host: list[float] = []
+    hits = -metrics.pool_events()["hits"]
     for round_ in range(bench.amounts.pairs):
         _warm(size // len(NODES), bench.say)
-        _settle()
+        _settle(space)
         host.append(space.burst(f"host-{round_}", size, host_network=True).last)
-        _settle()
+        _settle(space)
         own.append(space.burst(f"own-{round_}", size).last)
         bench.say(f"{size} pods: {own[-1]:.2f} s, hostNetwork {host[-1]:.2f} s")
+    hits += metrics.pool_events()["hits"]
     each = Distribution.of([mine / theirs for mine, theirs in zip(own, host, strict=True)])
     return [
-        median(f"burst of {size}, warm pool: last Ready", own, "s"),
+        median(
+            f"burst of {size}, warm pool: last Ready",
+            own,
+            "s",
+            remark=f"{hits} of {size * len(own)} with ports of pools",
+        ),
         median(f"burst of {size} hostNetwork pods: last Ready", host, "s"),
         Figure(
             name=f"burst of {size}, warm pool / hostNetwork",
@@ -164,12 +171,14 @@ def _warm(number: int, say: Callable[[str], None]) -> None:
     say(f"{number} ports are wired on each node")
 
 
-def _settle() -> None:
-    """Wait until ports of the pools are neither made, nor rest, nor are deleted in numbers, for as long as _CALM.
+def _settle(space: Namespace) -> None:
+    """Wait until no sandboxes are left, then until ports of the pools are neither made, nor rest, nor are deleted in
+    numbers, for as long as _CALM.
 
     What one burst left to be made and removed would slow the next one down. A pool that is forgotten little by little
     loses one now and then; that disturbs nobody.
     """
+    space.wait_swept()
     before, since = _total(), time.monotonic()
 
     def calm() -> bool:
