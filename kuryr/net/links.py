@@ -15,7 +15,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from kuryr.net import rtnetlink
+from kuryr.net import netns, rtnetlink
 from kuryr.net.errors import NetworkError
 from kuryr.net.rtnetlink import Attributes, Request, Rtnetlink
 
@@ -168,14 +168,22 @@ class Links:
         """Take the XDP program off an interface; fine where there is none."""
         self._set(name, f"{name}: XDP program", [("IFLA_XDP", {"attrs": [("IFLA_XDP_FD", -1)]})])
 
-    def peer(self, name: str) -> int:
-        """Index of the other end of a veth pair, in the namespace where that is; 0 for other kinds.
+    def leads_to(self, name: str, index: int, namespace: int) -> bool:
+        """Whether an interface is a veth pair's end whose other is the one of that index in the namespace of the file descriptor.
+
+        Indices alone say little: whoever is root in a namespace chooses them there.
 
         :raises NetworkError: where there is no interface of that name.
         """
         message = self._requests.link(index_of(name))
         info = message.get("linkinfo")
-        return int(message.get("link") or 0) if info is not None and info.get("kind") == "veth" else 0
+        if info is None or info.get("kind") != "veth" or message.get("link") != index:
+            return False
+        there = message.get("link_netnsid")
+        with netns.own() as here:
+            if netns.same(here, namespace):
+                return there is None
+        return there is not None and there == self._requests.namespace_id(namespace)
 
     def set_up(self, name: str, *, master: str = "", mtu: int = 0, alias: str = "") -> None:
         """Bring an interface up, with what else is given; an alias is a note that stays with the interface."""

@@ -46,6 +46,11 @@ def own() -> Iterator[int]:
         yield fd
 
 
+def same(first: int, second: int) -> bool:
+    """Whether two file descriptors are of the same namespace."""
+    return os.path.sameopenfile(first, second)
+
+
 @contextmanager
 def entered(path: str) -> Iterator[None]:
     """Run the block with this thread in the namespace at ``path``.

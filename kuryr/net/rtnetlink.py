@@ -17,6 +17,7 @@ from typing import Any
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from kuryr.net.errors import AlreadyThere, NetworkError
@@ -27,6 +28,7 @@ GET_LINK = 18
 NEW_ADDRESS = 20
 NEW_ROUTE = 24
 DELETE_ROUTE = 25
+GET_NAMESPACE_ID = 90
 
 CREATE = 0x400 | 0x200
 """Flags of a request for what must not be there yet."""
@@ -38,6 +40,7 @@ _ERROR = struct.Struct("=i")
 _LARGEST = 1 << 17
 """Bytes of a datagram; an interface with all its attributes has a few thousand."""
 
+_NO_ID = 0xFFFFFFFF
 _TIMEOUT = 30.0
 """Seconds. The kernel answers while it takes the request."""
 
@@ -48,6 +51,7 @@ _MESSAGES: Mapping[int, type[Any]] = {
     NEW_ADDRESS: ifaddrmsg,
     NEW_ROUTE: rtmsg,
     DELETE_ROUTE: rtmsg,
+    GET_NAMESPACE_ID: nsidmsg,
 }
 
 Attributes = Sequence[tuple[str, Any]]
@@ -113,6 +117,15 @@ class Rtnetlink:
         message = ifinfmsg(answer)
         message.decode()
         return message
+
+    def namespace_id(self, namespace: int) -> int | None:
+        """Id by which this socket's namespace knows that of the file descriptor; None where it has none for it."""
+        request = Request("a namespace's id", GET_NAMESPACE_ID, attributes=[("NETNSA_FD", namespace)])
+        (answer,) = self._ask([request])
+        message = nsidmsg(answer)
+        message.decode()
+        known = int(message.get_attr("NETNSA_NSID"))
+        return known if known != _NO_ID else None
 
     def _ask(self, requests: Sequence[Request]) -> list[bytes]:
         """Send all at once; what was answered beside acknowledgements."""

@@ -49,19 +49,21 @@ def take(inner: str, attachment: Attachment, mtu: int) -> None:
 
 def put_back(host: str, inner: str, attachment: Attachment, mtu: int) -> bool:
     """Move the sandbox's interface here, as :func:`park` made it; False where it is not the other end of ``host``."""
-    if not links.exists(inner):
-        index = links.index_of(host)
-        with netns.own() as here, netns.entered(attachment.netns), links.links() as link:
-            # Whoever is root in the pod may have put something else in its place.
-            if link.peer(attachment.ifname) != index:
-                return False
-            link.drop_program(attachment.ifname)
-            link.move(attachment.ifname, inner, here, mac=attachment.mac, mtu=mtu)
-    links.disable_ipv6(inner)
-    with links.links() as link:
-        if link.peer(host) == links.index_of(inner):
-            return True
-        link.delete(inner)
+    index = links.index_of(host)
+    with netns.own() as here:
+        if not links.exists(inner):
+            with netns.entered(attachment.netns), links.links() as link:
+                # Whoever is root in the pod may have put something else in its place,
+                if not link.leads_to(attachment.ifname, index, here):
+                    return False
+                link.drop_program(attachment.ifname)
+                link.move(attachment.ifname, inner, here, mac=attachment.mac, mtu=mtu)
+        links.disable_ipv6(inner)
+        with links.links() as link:
+            # or do so between the two.
+            if link.leads_to(inner, index, here):
+                return True
+            link.delete(inner)
     return False
 
 

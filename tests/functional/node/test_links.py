@@ -31,7 +31,7 @@ def inside(node: Links, sandbox: str) -> Iterator[Links]:
         yield link
 
 
-def test_a_pair_is_as_asked_and_ours(node: Links, sandbox: str) -> None:
+def test_a_pair_is_as_asked_and_ours(node: Links, node_namespace: str, sandbox: str) -> None:
     own = node.state("here")
     assert own is not None
     assert (own.mtu, own.ours, own.up, own.addresses) == (1400, True, False, frozenset())
@@ -40,8 +40,11 @@ def test_a_pair_is_as_asked_and_ours(node: Links, sandbox: str) -> None:
         other = inside.state("there")
         assert other is not None
         assert (other.mac, other.mtu, other.ours) == (MAC, 1400, True)
-        assert inside.peer("there") == index
-        assert inside.peer("lo") == 0
+        with netns.opened(node_namespace) as outside, netns.own() as own_namespace:
+            assert inside.leads_to("there", index, outside)
+            assert not inside.leads_to("there", index + 1, outside)
+            assert not inside.leads_to("there", index, own_namespace), "an index is one of its namespace"
+            assert not inside.leads_to("lo", index, outside)
 
 
 def configure(link: Links) -> None:

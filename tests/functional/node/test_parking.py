@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kuryr.cni import parked
-from kuryr.net import conntrack, links
+from kuryr.net import conntrack, links, netns
 from kuryr.net.errors import SwitchError
 from kuryr.objects.vif import VIFOpenVSwitch, vif_name
 from tests.functional.node import namespaces
@@ -241,6 +241,24 @@ def test_what_is_in_place_of_the_interface_is_not_taken(node: PoolNode, sandbox:
     assert here() == set()
     assert "eth0" in namespaces.run(sandbox, "ip", "link")
     assert "hidden" not in namespaces.run(sandbox, "ip", "link"), "the pod has no way to the network left"
+
+
+def test_what_looks_like_the_interface_is_not_taken(node: PoolNode, sandbox: str) -> None:
+    """Whoever is root in the pod chooses the indices of interfaces there, and may hide the real one elsewhere."""
+    fill(node, VIF)
+    node.give("uid-1", VIF)
+    add(node, "c1", sandbox)
+    with netns.entered(sandbox):
+        inner = index("eth0")
+    with namespaces.namespace("elsewhere") as elsewhere:
+        name = elsewhere.rpartition("/")[2]
+        namespaces.run(sandbox, "ip", "link", "set", "eth0", "netns", name)
+        pair = ["eth0", "index", str(inner), "type", "veth", "peer", "name", "mine", "index", str(index())]
+        namespaces.run(sandbox, "ip", "link", "add", *pair)
+        assert node.call("DEL", "c1", sandbox).code == 0
+        assert node.ovs.ports() == set()
+        assert here() == set()
+        assert "mine" in namespaces.run(sandbox, "ip", "link")
 
 
 def test_a_port_that_nobody_names_goes_and_one_that_a_pod_has_stays(node: PoolNode, sandbox: str) -> None:
