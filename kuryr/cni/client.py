@@ -4,7 +4,7 @@
 
 One file, standard library only, so that it can be installed as an executable for an isolated interpreter
 without site packages (``kuryr.cni.install``). Imports on the fast path are builtin modules: a pod waits for them.
-``kuryr.cni.server`` is the other end of the wire.
+``client.c`` does the same without an interpreter; ``kuryr.cni.server`` is the other end of the wire.
 
 Request:  version byte, then two blocks: CNI_* variables as NUL-separated NAME=VALUE, and stdin as it came.
 Reply:    version byte, exit code byte, then two blocks: stdout, stderr. A block is a 4-byte big-endian length and bytes.
@@ -119,14 +119,15 @@ def ask(path: str, environment: bytes, netconf: bytes) -> tuple[int, bytes, byte
     finally:
         connection.close()
     reply = b"".join(chunks)
-    if len(reply) < 10:
-        raise OSError("kuryr-daemon ended the connection without an answer")
-    if reply[0] != WIRE_VERSION:
+    if reply and reply[0] != WIRE_VERSION:
         raise OSError(
             f"kuryr-daemon speaks version {reply[0]} of the protocol, this executable {WIRE_VERSION}"
         )
-    size = int.from_bytes(reply[2:6], "big")
-    return reply[1], reply[6 : 6 + size], reply[10 + size :]
+    end = 6 + int.from_bytes(reply[2:6], "big")
+    err = reply[end + 4 :]
+    if len(reply) < end + 4 or len(err) != int.from_bytes(reply[end : end + 4], "big"):
+        raise OSError("kuryr-daemon ended the connection without a whole answer")
+    return reply[1], reply[6:end], err
 
 
 def _block(data: bytes) -> bytes:
@@ -139,9 +140,10 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _version(netconf: bytes) -> bytes:
+    import json
+
     version = top_level_string(netconf, b"cniVersion") or SUPPORTED_VERSIONS[-1]
-    supported = '", "'.join(SUPPORTED_VERSIONS)
-    return f'{{"cniVersion": "{version}", "supportedVersions": ["{supported}"]}}\n'.encode()
+    return json.dumps({"cniVersion": version, "supportedVersions": SUPPORTED_VERSIONS}).encode() + b"\n"
 
 
 def _failure(netconf: bytes, code: int, message: str, details: str) -> bytes:

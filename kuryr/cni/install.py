@@ -10,32 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kuryr.cni import client
+from kuryr.cni import client, executable
+from kuryr.cni.executable import Executable
 from kuryr.errors import ConfigurationError
 
-EXECUTABLE = "kuryr-cni"
 FORMATS = ("conflist", "conf")
 _BASENAME = "10-kuryr"
-
-
-def executable(interpreter: str) -> bytes:
-    """kuryr-cni as a program for the interpreter, isolated and without site packages."""
-    source = Path(client.__file__).read_bytes()
-    _, _, body = source.partition(b"\n")
-    return f"#!{interpreter} -IS\n".encode() + body
 
 
 def network_configuration(
     *, name: str, version: str, form: str, kuryr_conf: str = "", socket: str = ""
 ) -> dict[str, Any]:
     """The network configuration, as a single plugin (``conf``) or a list of one (``conflist``)."""
-    plugin: dict[str, Any] = {"type": EXECUTABLE}
+    plugin: dict[str, Any] = {"type": executable.NAME}
     if kuryr_conf:
         plugin["kuryr_conf"] = kuryr_conf
     if socket:
@@ -55,35 +47,10 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def choose_interpreter(candidates: Sequence[str]) -> str:
-    """The first interpreter that runs kuryr-cni.
-
-    :raises ConfigurationError: where none does.
-    """
-    failures = []
-    for interpreter in candidates:
-        try:
-            done = subprocess.run(
-                [interpreter, "-IS", client.__file__],
-                input=b"{}",
-                env={"CNI_COMMAND": "VERSION"},
-                capture_output=True,
-                timeout=30,
-                check=False,
-            )
-        except OSError as error:
-            failures.append(f"{interpreter}: {error.strerror}")
-            continue
-        if done.returncode == 0 and b"supportedVersions" in done.stdout:
-            return interpreter
-        failures.append(f"{interpreter}: {done.stderr.decode(errors='replace').strip()}")
-    raise ConfigurationError(f"no Python interpreter runs {EXECUTABLE}: {'; '.join(failures)}")
-
-
 def install(
     bin_dir: Path,
     conf_dir: Path,
-    interpreter: str,
+    program: Executable,
     *,
     name: str,
     version: str,
@@ -94,7 +61,7 @@ def install(
     """Put the executable and its configuration in place."""
     bin_dir.mkdir(parents=True, exist_ok=True)
     conf_dir.mkdir(parents=True, exist_ok=True)
-    _replace(bin_dir / EXECUTABLE, executable(interpreter), 0o755)
+    _replace(bin_dir / executable.NAME, program.content, 0o755)
     document = network_configuration(
         name=name, version=version, form=form, kuryr_conf=kuryr_conf, socket=socket
     )
@@ -105,10 +72,10 @@ def install(
             (conf_dir / f"{_BASENAME}.{other}").unlink(missing_ok=True)
 
 
-def _interpreters() -> list[str]:
-    """The system's interpreter, which is there when no virtual environment is, then the one behind this process."""
-    own: str = getattr(sys, "_base_executable", "") or sys.executable
-    return ["/usr/bin/python3", os.path.realpath(own)]
+def _program(compiler: str | None, interpreter: str | None) -> Executable:
+    if compiler:
+        return executable.compiled(compiler)
+    return executable.script([interpreter]) if interpreter else executable.best()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,13 +94,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cni-version", default="1.0.0", choices=client.SUPPORTED_VERSIONS)
     parser.add_argument("--format", default=FORMATS[0], choices=FORMATS)
     parser.add_argument("--name", default="kuryr", help="name of the CNI network")
-    parser.add_argument("--python", help="interpreter of the executable (default: the system's)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--cc", help=f"C compiler for the executable (default: {executable.COMPILER}, where it works)"
+    )
+    kind.add_argument(
+        "--python",
+        help="interpreter for the executable as a script (default without a compiler: the system's)",
+    )
     options = parser.parse_args(arguments)
     try:
+        program = _program(options.cc, options.python)
         install(
             options.bin_dir,
             options.conf_dir,
-            choose_interpreter([options.python] if options.python else _interpreters()),
+            program,
             name=options.name,
             version=options.cni_version,
             form=options.format,
@@ -143,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, OSError) as error:
         print(f"kuryr.cni.install: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    print(f"{options.bin_dir / executable.NAME}: {program.made_by}")  # noqa: T201
     return 0
 
 

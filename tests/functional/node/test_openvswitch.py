@@ -384,7 +384,7 @@ def test_killed_at_any_step_nothing_is_left(
         node.timeout = 0.1
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killed)
-        with pytest.raises(OSError, match="without an answer"):
+        with pytest.raises(OSError, match="without a whole answer"):
             node.call("ADD", "c1", sandbox)
     node.timeout = 10
     node.restart()

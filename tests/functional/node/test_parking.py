@@ -400,7 +400,7 @@ def test_killed_at_any_step(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killed)
-        with pytest.raises(OSError, match="without an answer"):
+        with pytest.raises(OSError, match="without a whole answer"):
             node.call(command, "c1", sandbox)
     node.restart()
     with namespaces.namespace("new") as new:

@@ -5,24 +5,54 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuryr.cni import client, install
 from kuryr.cni.server import Reply, Server
 
+SOURCE = Path(client.__file__).with_name("client.c")
+# What it allocates goes with the process, which ends at once.
+SANITIZER = {"ASAN_OPTIONS": "detect_leaks=0"}
 
-@pytest.fixture
-def executable(tmp_path: Path) -> Path:
-    path = tmp_path / "bin"
-    assert install.main([f"--bin-dir={path}", f"--conf-dir={tmp_path / 'net.d'}"]) == 0
-    return path / "kuryr-cni"
+
+def installed(directory: Path, *how: str) -> Path:
+    assert install.main([f"--bin-dir={directory}", f"--conf-dir={directory / 'net.d'}", *how]) == 0
+    return directory / "kuryr-cni"
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("script"), "--python=/usr/bin/python3")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("compiled"), "--cc=cc")
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled so that a wrong access to memory, or what C leaves undefined, ends it with a message on stderr."""
+    path = tmp_path_factory.mktemp("checked") / "kuryr-cni"
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-O1", "-g"]
+    sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(["cc", "-std=c11", *strict, *sanitized, "-o", path, SOURCE], check=True)
+    return path
+
+
+@pytest.fixture(params=["script", "compiled", "checked"])
+def executable(request: pytest.FixtureRequest) -> Path:
+    return cast(Path, request.getfixturevalue(request.param))
 
 
 def run(
@@ -31,26 +61,26 @@ def run(
     return subprocess.run(
         [executable],
         input=netconf,
-        env={"CNI_COMMAND": command, **environment},
+        env={"CNI_COMMAND": command, **SANITIZER, **environment},
         capture_output=True,
         timeout=30,
         check=False,
     )
 
 
-def test_the_fast_path_imports_nothing_that_is_not_built_in(executable: Path) -> None:
+def test_the_fast_path_imports_nothing_that_is_not_built_in(script: Path) -> None:
     code = (
         "import sys; before = set(sys.modules); sys.argv = ['kuryr-cni']\n"
-        f"exec(compile(open({str(executable)!r}).read(), 'kuryr-cni', 'exec'), {{'__name__': 'imported'}})\n"
+        f"exec(compile(open({str(script)!r}).read(), 'kuryr-cni', 'exec'), {{'__name__': 'imported'}})\n"
         "print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(["/usr/bin/python3", "-IS", "-c", code], capture_output=True, text=True, check=True)
     assert set(eval(done.stdout)) <= {"_socket"}
 
 
-def test_it_is_isolated(executable: Path) -> None:
-    assert executable.read_text().splitlines()[0].endswith(" -IS")
-    assert os.access(executable, os.X_OK)
+def test_the_script_is_isolated(script: Path) -> None:
+    assert script.read_text().splitlines()[0] == "#!/usr/bin/python3 -IS"
+    assert os.access(script, os.X_OK)
 
 
 def test_the_console_script_and_a_link_to_it_work(tmp_path: Path) -> None:
@@ -115,6 +145,46 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
     made.server.drain(5)
 
 
+WHOLE = b"\x01\x00" + b"\x00\x00\x00\x03out" + b"\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("reply", "details"),
+    [
+        (b"", "without a whole answer"),
+        *((WHOLE[:size], "without a whole answer") for size in (1, 6, 8, 9, len(WHOLE) - 1)),
+        (WHOLE + b"more", "without a whole answer"),
+        (b"\x01\x00\xff\xff\xff\xff" + bytes(8), "without a whole answer"),
+        (b"\x02" + WHOLE[1:], "version 2 of the protocol, this executable 1"),
+    ],
+)
+def test_half_an_answer_is_none(executable: Path, tmp_path: Path, reply: bytes, details: str) -> None:
+    path = tmp_path / "daemon.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(reply)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = run(executable, "ADD", json.dumps({"socket": str(path)}).encode())
+        thread.join()
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["code"]) == (1, 11)
+    assert details in document["details"]
+
+
+def test_a_path_that_no_socket_can_have_is_named(executable: Path) -> None:
+    path = "/" + "long" * 40
+    document = json.loads(run(executable, "ADD", json.dumps({"socket": path}).encode()).stdout)
+    assert (document["code"], path in document["msg"], "too long" in document["details"]) == (11, True, True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask the daemon")
 class TestWithDaemon:
     def test_bytes_go_through_as_they_are(self, executable: Path, listener: Listener) -> None:
@@ -125,6 +195,18 @@ class TestWithDaemon:
         environment, received = listener.asked[0]
         assert received == netconf
         assert environment == {"CNI_COMMAND": "ADD", "CNI_ARGS": "A=ü;B=2"}
+
+    def test_the_environment_may_be_empty(self, executable: Path, listener: Listener) -> None:
+        netconf = json.dumps({"socket": str(listener.path)}).encode()
+        done = subprocess.run(
+            [executable],
+            input=netconf,
+            env=SANITIZER,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, b'{"ips": []}\n')
+        assert listener.asked == [({}, netconf)]
 
     def test_the_socket_is_found_in_this_order(
         self, executable: Path, listener: Listener, tmp_path: Path
@@ -165,8 +247,6 @@ class TestWithDaemon:
         assert listener.asked == []
 
     def test_nonsense_on_the_wire_ends_the_connection(self, listener: Listener) -> None:
-        import socket
-
         for request in (b"\x09", b"\x01\xff\xff\xff\xff", b"\x01\x00\x00\x00\x05ab", b""):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(listener.path))
@@ -198,3 +278,29 @@ def test_the_scan_finds_what_json_finds(document: dict[str, object]) -> None:
 @given(st.binary())
 def test_the_scan_survives_anything(text: bytes) -> None:
     client.top_level_string(b'{"socket":' + text, b"socket")
+
+
+def version(executable: Path, document: bytes) -> object:
+    done = run(executable, "VERSION", document)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return json.loads(done.stdout.decode(errors="replace"))["cniVersion"]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["cniVersion", "name", "cniVersions", 'cni"Version', "\\"]), json_values)
+)
+def test_the_compiled_scan_finds_what_json_finds(checked: Path, document: dict[str, object]) -> None:
+    expected = document.get("cniVersion")
+    if not isinstance(expected, str) or not expected:
+        expected = "1.1.0"
+    for ascii_only in (True, False):
+        text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        if "\0" not in expected:
+            assert version(checked, text) == expected
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text(alphabet='\\u"{}[]:,0dD8cC ', max_size=40).map(str.encode))
+def test_the_compiled_scan_survives_anything(checked: Path, text: bytes) -> None:
+    version(checked, b'{"cniVersion":"' + text)

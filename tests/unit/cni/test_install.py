@@ -66,6 +66,52 @@ def test_an_interpreter_that_does_not_work_is_named(
     assert run(tmp_path, "--python=/nowhere/python") == 1
 
 
+def test_it_is_compiled_where_that_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 0
+    assert (tmp_path / "bin" / "kuryr-cni").read_bytes()[:4] == b"\x7fELF"
+    assert "kuryr-cni: compiled by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [
+        (None, "there is no cc"),
+        ("#!/bin/sh\necho no stdio.h >&2; exit 1\n", "cc does not compile kuryr-cni: no stdio.h"),
+        (
+            '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf "#!/bin/false" >"$2"; chmod +x "$2"\n',
+            "does not run here: exit code 1",
+        ),
+    ],
+)
+def test_without_a_compiler_that_works_it_is_a_script(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    compiler: str | None,
+    reason: str,
+) -> None:
+    search = tmp_path / "path"
+    search.mkdir()
+    if compiler is not None:
+        (search / "cc").write_text(compiler)
+        (search / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{search}:/bin" if compiler is not None else str(search))
+    if compiler is not None:
+        assert run(tmp_path, f"--cc={search}/cc") == 1
+        assert reason in capsys.readouterr().err
+    assert run(tmp_path) == 0
+    assert (tmp_path / "bin" / "kuryr-cni").read_text().startswith("#!/usr/bin/python3 -IS\n")
+    said = capsys.readouterr().out
+    assert "kuryr-cni: runs on /usr/bin/python3, not compiled: " in said
+    assert reason in said
+
+
+def test_a_compiler_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--cc=/nowhere/cc") == 1
+    assert "/nowhere/cc does not compile kuryr-cni" in capsys.readouterr().err
+    assert not (tmp_path / "bin" / "kuryr-cni").exists()
+
+
 @pytest.mark.parametrize("name", ["10-kuryr.conf", "10-kuryr.conflist"])
 def test_the_samples_are_configurations(name: str) -> None:
     path = Path(install.__file__).parents[2] / "etc" / "cni" / "net.d" / name
