@@ -227,7 +227,7 @@ static char *top_level_string(const struct bytes *document, const char *key)
         }
         at = last;
     }
-    return strdup("");
+    return unescape(end, end).data;
 }
 
 /* Cut white space off both ends, in place. */
