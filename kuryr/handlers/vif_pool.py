@@ -24,7 +24,7 @@ from kuryr.objects.core import POD_VIF_LABEL, Node
 from kuryr.objects.kuryrport import ALLOCATED, NODE_LABEL, KuryrPort, VIFStatus
 from kuryr.objects.meta import Condition, Key, KubernetesObject
 from kuryr.objects.resources import KURYRPORTS, NODES, Resource
-from kuryr.objects.vif import InvalidVIF, decode
+from kuryr.objects.vif import stored_id
 
 OWNER_KIND = "Pool"
 MOST_SHOWN = 64
@@ -141,7 +141,7 @@ def changes(shown: Mapping[str, VIFStatus], stock: Stock, driver: str) -> dict[s
     left = MOST_SHOWN
     for name, entry in shown.items():
         known = ready.get(name)
-        held = _id(entry) in stock.handed_out
+        held = stored_id(entry.vif) in stock.handed_out
         if (known is None and not held) or left <= 0:
             patch[name] = None
             continue
@@ -187,13 +187,6 @@ def _condition(trouble: KuryrError | None) -> Condition:
     if trouble is None:
         return Condition(ALLOCATED, "True", "Ready", "VIFs are kept ready for this node", now)
     return Condition(ALLOCATED, "False", trouble.reason, str(trouble), now)
-
-
-def _id(entry: VIFStatus) -> str:
-    try:
-        return decode(entry.vif).id
-    except InvalidVIF:
-        return ""
 
 
 def _identity(node: Node) -> tuple[str, bool, str]:

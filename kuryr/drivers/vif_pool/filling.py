@@ -22,7 +22,7 @@ from kuryr.drivers.vif_pool.stockroom import Stockroom, shape_of
 from kuryr.errors import CloudNotFound, Retry, WaitFor
 from kuryr.objects.kuryrport import KuryrPort, used_vif_ids
 from kuryr.objects.resources import KURYRPORTS, PODS
-from kuryr.objects.vif import InvalidVIF, decode
+from kuryr.objects.vif import stored_id
 
 LOG = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Filler:
                 if kuryrport.spec.owner_kind == "Pool":
                     shown.add(name)
                 elif entry.pool and entry.security_groups is not None:
-                    written[_id(entry.vif)] = entry.security_groups
+                    written[stored_id(entry.vif)] = entry.security_groups
         room, now = self._room, time.monotonic()
         members, existing = [], []
         for port, who in snapshot.ports.values():
@@ -245,10 +245,3 @@ class Filler:
 
 def _names(member: Member) -> tuple[str, str]:
     return member.id, member.key.node
-
-
-def _id(primitive: object) -> str:
-    try:
-        return decode(primitive).id
-    except InvalidVIF:
-        return ""

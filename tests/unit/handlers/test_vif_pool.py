@@ -56,6 +56,18 @@ def test_what_was_handed_out_stays_until_its_kuryrport_was_seen() -> None:
     assert written(shown, Stock()) == {"tapa": None}
 
 
+def test_a_vif_that_cannot_be_understood_is_its_ports_all_the_same() -> None:
+    """Written by a later release, say."""
+    strange = entry("a")
+    assert strange.vif is not None
+    strange.vif["versioned_object.name"] = "VIFOfTomorrow"
+    assert written({"tapa": strange}, Stock(handed_out=frozenset({"a"}))) == {}
+    assert written({"tapa": strange}, Stock()) == {"tapa": None}
+    assert written({"tapa": strange}, Stock(ready=(allocation("a"),))) == {
+        "tapa": msgspec.to_builtins(entry("a"))
+    }
+
+
 def test_other_groups_are_written() -> None:
     patch = written({"tapa": entry("a", up=True)}, Stock(ready=(allocation("a", ("g2",)),)))
     assert patch == {"tapa": msgspec.to_builtins(entry("a", ("g2",)))}
