@@ -146,6 +146,27 @@ def test_add_moves_what_waits(node: PoolNode, sandbox: str) -> None:
     assert node.call("CHECK", "c1", sandbox, prevResult=answer.document).code == 0
 
 
+def test_add_waits_for_what_is_parked_and_not_wired_yet(node: PoolNode, sandbox: str) -> None:
+    vif = ovs_vif(dual=True)
+    node.list([vif])
+    node.wait_parked(vif)
+    before = index()
+    node.give("uid-1", vif)
+    pending = node.begin("ADD", "c1", sandbox)
+    end = deadline()
+    while "default" not in namespaces.run(sandbox, "ip", "route"):
+        assert time.monotonic() < end, "eth0 is not set up"
+        time.sleep(0.02)
+    assert not pending.done()
+    node.wire(vif)
+    answer = pending.result()
+    assert answer.code == 0, answer
+    assert index() == before
+    assert ipv6_setting(sandbox, "mldv2_unsolicited_report_interval") == "1000", (
+        "the first reports went nowhere"
+    )
+
+
 def ipv6_setting(netns: str, name: str) -> str:
     """A setting of the sandbox's eth0."""
     return namespaces.run(netns, "cat", f"/proc/sys/net/ipv6/conf/eth0/{name}").strip()
