@@ -37,7 +37,7 @@ class Executable:
 
 
 def compiled(compiler: str) -> Executable:
-    """kuryr-cni as a program of this machine.
+    """kuryr-cni as a program of this machine; with the C library in it where that can be, so that it runs beside any other.
 
     :param compiler: a C compiler that takes the usual arguments.
     :raises ConfigurationError: where it does not compile, or what it made does not run here.
@@ -45,20 +45,27 @@ def compiled(compiler: str) -> Executable:
     with tempfile.TemporaryDirectory(prefix="kuryr-cni-") as directory:
         program = Path(directory) / NAME
         try:
-            done = subprocess.run(
-                [compiler, *_FLAGS, "-o", program, _SOURCE],
-                capture_output=True,
-                timeout=_TIMEOUT,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigurationError(f"{compiler} does not compile {NAME}: {error}") from None
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()
-            raise ConfigurationError(f"{compiler} does not compile {NAME}: {said}")
-        if trouble := _trouble([str(program)]):
-            raise ConfigurationError(f"{NAME} as {compiler} makes it does not run here: {trouble}")
+            _compile(compiler, program, "-static")
+        except ConfigurationError:
+            _compile(compiler, program)
         return Executable(program.read_bytes(), f"compiled by {compiler}")
+
+
+def _compile(compiler: str, program: Path, *more: str) -> None:
+    try:
+        done = subprocess.run(
+            [compiler, *_FLAGS, *more, "-o", program, _SOURCE],
+            capture_output=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(f"{compiler} does not compile {NAME}: {error}") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ConfigurationError(f"{compiler} does not compile {NAME}: {said}")
+    if trouble := _trouble([str(program)]):
+        raise ConfigurationError(f"{NAME} as {compiler} makes it does not run here: {trouble}")
 
 
 def script(interpreters: Sequence[str]) -> Executable:

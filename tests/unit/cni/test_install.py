@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def test_it_is_compiled_where_that_works(tmp_path: Path, capsys: pytest.CaptureF
     assert run(tmp_path) == 0
     assert (tmp_path / "bin" / "kuryr-cni").read_bytes()[:4] == b"\x7fELF"
     assert "kuryr-cni: compiled by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["static", "shared"])
+def test_the_c_library_is_in_it_where_it_can_be(tmp_path: Path, archive: bool) -> None:
+    compiler = tmp_path / "cc"
+    refuse = "" if archive else 'case "$*" in *-static*) echo cannot find -lc >&2; exit 1;; esac\n'
+    compiler.write_text(f'#!/bin/sh\n{refuse}exec cc "$@"\n')
+    compiler.chmod(0o755)
+    assert run(tmp_path, f"--cc={compiler}") == 0
+    needs = subprocess.run(["ldd", tmp_path / "bin" / "kuryr-cni"], capture_output=True, check=False)
+    assert (needs.returncode == 0) is not archive
 
 
 @pytest.mark.parametrize(
